@@ -1,0 +1,55 @@
+"""Global allocation: all weights compete with each other."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, remaining
+from jaxticket.masks.basic import counts as mask_counts
+from jaxticket.types import Mask, Scores
+
+
+def globally(rate: float) -> Allocation:
+    """Prunes the lowest scores of the whole network, wherever they are.
+
+    The network keeps K − round(p K) of the K weights it kept before. Scores are compared as
+    they are: nothing is normalised by layer. Ties break by the order of the leaves, then by
+    the lower flat index.
+
+    Args:
+      rate: share of the remaining weights that goes at each level, in (0, 1).
+
+    Returns:
+      The allocation; its counts are `{"*": total}`.
+
+    Raises:
+      TicketError: for a rate outside (0, 1).
+
+    Example:
+      >>> globally(0.2).following({"*": 266_200})
+      {'*': 212960}
+
+    Source: 1803.03635, section 4 (ResNet-18, VGG-19).
+    """
+    check_rate("prune rate", rate)
+
+    def start(mask: Mask) -> Counts:
+        return {"*": sum(mask_counts(mask).values())}
+
+    return Allocation(start, lambda counts: {"*": remaining(counts["*"], rate)}, _select)
+
+
+def _select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+    # Scores of leaves that are not prunable are dropped by mapping over the mask's leaves only.
+    paired = jax.tree.map(lambda s, m: None if m is None else (s, m), scores, mask)
+    leaves, structure = jax.tree.flatten(paired, is_leaf=lambda node: isinstance(node, tuple))
+    flat_scores = jnp.concatenate([jnp.ravel(score) for score, _ in leaves])
+    flat_mask = jnp.concatenate([jnp.ravel(kept) for _, kept in leaves])
+    chosen = keep_highest(flat_scores, flat_mask, counts["*"])
+    ends = itertools.accumulate(kept.size for _, kept in leaves)
+    parts = [
+        chosen[end - kept.size : end].reshape(kept.shape)
+        for end, (_, kept) in zip(ends, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, parts)

@@ -1,0 +1,90 @@
+"""Layerwise allocation: every layer loses its own share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, remaining
+from jaxticket.errors import TicketError
+from jaxticket.masks.basic import counts as mask_counts
+from jaxticket.masks.prunable import matching, path_string
+from jaxticket.types import Mask, Scores
+
+
+def layerwise(rates: Mapping[str, float]) -> Allocation:
+    """Prunes within each layer, at a rate chosen by its path.
+
+    Layer i keeps k_i − round(p_i k_i) of the k_i weights it kept before.
+
+    Args:
+      rates: share of the remaining weights that goes at each level, in (0, 1), by shell-style
+        pattern of the leaf's path; the last pattern that matches counts.
+
+    Returns:
+      The allocation; its counts are by leaf path.
+
+    Raises:
+      TicketError: for a rate outside (0, 1); later, on `start`, for a leaf that no pattern
+        matches and for a pattern that matches no leaf.
+
+    Example:
+      >>> allocation = layerwise({"*": 0.2, "output/*": 0.1})
+      >>> allocation.following({"hidden_0/kernel": 235_200, "output/kernel": 1_000})
+      {'hidden_0/kernel': 188160, 'output/kernel': 900}
+
+    Source: 1803.03635, section 2 (LeNet, Conv-2/4/6).
+    """
+    for pattern, rate in rates.items():
+        check_rate(f"prune rate of {pattern!r}", rate)
+
+    def start(mask: Mask) -> Counts:
+        kept = mask_counts(mask)
+        _check_patterns(rates, list(kept))
+        return kept
+
+    def following(counts: Counts) -> Counts:
+        return {path: remaining(kept, _rate(rates, path)) for path, kept in counts.items()}
+
+    return Allocation(start, following, _select)
+
+
+def uniform(rate: float) -> Allocation:
+    """Prunes every layer by the same share, so that all have the same density.
+
+    Args:
+      rate: share of the remaining weights that goes at each level, in (0, 1).
+
+    Returns:
+      The allocation: `layerwise({"*": rate})`.
+
+    Example:
+      >>> uniform(0.5).following({"hidden_0/kernel": 10, "output/kernel": 4})
+      {'hidden_0/kernel': 5, 'output/kernel': 2}
+    """
+    return layerwise({"*": rate})
+
+
+def _select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+    def chosen(path: tuple[Any, ...], kept: Any, score: Any) -> Any:
+        flat = keep_highest(jnp.ravel(score), jnp.ravel(kept), counts[path_string(path)])
+        return flat.reshape(kept.shape)
+
+    return jax.tree_util.tree_map_with_path(
+        lambda path, score, kept: None if kept is None else chosen(path, kept, score), scores, mask
+    )
+
+
+def _rate(rates: Mapping[str, float], path: str) -> float:
+    return [rate for pattern, rate in rates.items() if matching(pattern)(path, None)][-1]
+
+
+def _check_patterns(rates: Mapping[str, float], paths: list[str]) -> None:
+    unmatched = [path for path in paths if not matching(*rates)(path, None)]
+    idle = [p for p in rates if not any(matching(p)(path, None) for path in paths)]
+    if unmatched or idle:
+        raise TicketError(
+            f"layerwise rates {dict(rates)}: no pattern for {unmatched}, no layer for {idle}; "
+            f"the prunable leaves are {paths}"
+        )

@@ -1,0 +1,70 @@
+"""Arms: the ticket and its controls, each a choice of mask and a choice of weights."""
+
+from typing import Literal, NamedTuple
+
+from jaxticket.errors import TicketError, unknown
+from jaxticket.rewind import ACTIONS, Action
+
+
+class Arm(NamedTuple):
+    """What is trained at every density.
+
+    Attributes:
+      mask: `ticket`, the mask that iterative pruning found at that level; `shuffle`, the same
+        permuted within each layer; `oneshot`, the mask of the same counts that one pruning of
+        the trained dense network gives.
+      weights: the name of an action in `jaxticket.rewind`.
+      question: what the arm answers, for tables and help.
+    """
+
+    mask: Literal["ticket", "shuffle", "oneshot"]
+    weights: str
+    question: str
+
+    @property
+    def action(self) -> Action:
+        """The action that gives the weights."""
+        return ACTIONS[self.weights]
+
+
+ARMS: dict[str, Arm] = {
+    "ticket": Arm("ticket", "rewind", "iterative pruning, rewound"),
+    "reinit": Arm("ticket", "reinit", "do the ticket's own weights matter?"),
+    "shuffle": Arm("shuffle", "rewind", "does the place of each kept weight matter?"),
+    "shuffle_reinit": Arm("shuffle", "reinit", "does anything but the density matter?"),
+    "oneshot": Arm("oneshot", "rewind", "does pruning in many levels matter?"),
+    "oneshot_reinit": Arm("oneshot", "reinit", "do the weights matter after one pruning?"),
+    "reshuffle": Arm("ticket", "reshuffle", "does the place of each weight's value matter?"),
+    "random_signed_constant": Arm("ticket", "random_signed_constant", "are values needed at all?"),
+    "signed_reinit": Arm("ticket", "signed_reinit", "are the signs enough?"),
+    "signed_reshuffle": Arm("ticket", "signed_reshuffle", "are signs and magnitudes enough?"),
+    "signed_constant": Arm("ticket", "signed_constant", "are the signs alone enough?"),
+}
+"""Every arm by name."""
+
+DEFAULT_ARMS = ("ticket", "reinit", "shuffle", "shuffle_reinit", "oneshot")
+"""The ticket with the controls without which nothing is a ticket (1803.03635, section 2 and appendix)."""
+
+
+def check_arms(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Checks the names of arms and puts the ticket first.
+
+    Args:
+      names: keys of `ARMS`.
+
+    Returns:
+      The names without repetition; the ticket is always trained, since the others need it.
+
+    Raises:
+      TicketError: for an unknown name or none at all.
+
+    Example:
+      >>> check_arms(("reinit", "ticket"))
+      ('ticket', 'reinit')
+    """
+    if not names:
+        raise TicketError(f"arms: got none, expected some of {', '.join(ARMS)}")
+    for name in names:
+        if name not in ARMS:
+            raise unknown("arm", name, ARMS)
+    return tuple(dict.fromkeys(("ticket", *names)))

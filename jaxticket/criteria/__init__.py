@@ -1,0 +1,63 @@
+"""What a weight is worth: one file a family of criteria, higher score = keep."""
+
+from jaxticket.criteria.base import Criterion, Evidence, inverse, stateless
+from jaxticket.criteria.change import magnitude_increase, movement
+from jaxticket.criteria.magnitude import (
+    large_final_same_sign,
+    large_initial_large_final,
+    magnitude,
+    magnitude_at_initialization,
+)
+from jaxticket.criteria.random import random
+from jaxticket.errors import unknown
+
+CRITERIA = {
+    "magnitude": magnitude,
+    "magnitude_at_initialization": magnitude_at_initialization,
+    "large_initial_large_final": large_initial_large_final,
+    "large_final_same_sign": large_final_same_sign,
+    "magnitude_increase": magnitude_increase,
+    "movement": movement,
+    "random": random,
+}
+"""Factories by name; `inverse_<name>` is understood by `by_name` too."""
+
+
+def by_name(name: str) -> Criterion:
+    """Makes the criterion of that name.
+
+    Args:
+      name: a key of `CRITERIA`, or one behind `inverse_`.
+
+    Returns:
+      The criterion.
+
+    Raises:
+      TicketError: if there is none, with the nearest names.
+
+    Example:
+      >>> by_name("inverse_magnitude").score.__name__
+      'inverted'
+    """
+    plain = name.removeprefix("inverse_")
+    if plain not in CRITERIA:
+        raise unknown("criterion", name, CRITERIA)
+    criterion = CRITERIA[plain]()
+    return criterion if plain == name else inverse(criterion)
+
+
+__all__ = [
+    "CRITERIA",
+    "Criterion",
+    "Evidence",
+    "by_name",
+    "inverse",
+    "large_final_same_sign",
+    "large_initial_large_final",
+    "magnitude",
+    "magnitude_at_initialization",
+    "magnitude_increase",
+    "movement",
+    "random",
+    "stateless",
+]

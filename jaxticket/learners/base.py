@@ -1,0 +1,48 @@
+"""What a learner is."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import PRNGKeyArray
+
+from jaxticket.types import Batch, Mask, Metrics, Params
+
+LearnerState = Any
+"""A pytree with the attributes `params` and `model_state`, and whatever else training needs."""
+
+
+class Learner(NamedTuple):
+    """A way of training one network, as four pure functions.
+
+    Attributes:
+      init: `init(key) -> state`, a pytree with `.params` and `.model_state`.
+      step: `step(state, mask, batch, key) -> (state, metrics)`, one update. The params and all
+        moments of `state` are zero where pruned, before and after.
+      evaluate: `evaluate(state, mask, examples) -> metrics` on a whole split.
+      restart: `restart(state, params, mask, *, moments) -> state`, a state that trains on from
+        `params` under `mask`: schedules go on from `state`; the optimizer's moments too if
+        `moments`, otherwise they start at zero.
+    """
+
+    init: Callable[[PRNGKeyArray], LearnerState]
+    step: Callable[[LearnerState, Mask, Batch, PRNGKeyArray], tuple[LearnerState, Metrics]]
+    evaluate: Callable[[LearnerState, Mask, Batch], Metrics]
+    restart: Callable[..., LearnerState]
+
+
+def with_params(state: LearnerState, params: Params) -> LearnerState:
+    """Replaces the params of a state.
+
+    Args:
+      state: a NamedTuple or dataclass with a field `params`.
+      params: the new params.
+
+    Returns:
+      The state, otherwise unchanged.
+
+    Example:
+      >>> from jaxticket.learners import TrainState
+      >>> with_params(TrainState(params=1, model_state={}, opt_state=()), 2).params
+      2
+    """
+    return state._replace(params=params)

@@ -1,0 +1,139 @@
+"""Supervised classification: minimise a loss over labelled examples."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+
+from jaxticket import masks
+from jaxticket.learners.base import Learner
+from jaxticket.optimizers import mask_moments, masked, restart
+from jaxticket.types import Examples, Mask, Metrics, Model, ModelState, Params
+
+Loss = Callable[[Float[Array, "n classes"], Int[Array, " n"]], Float[Array, " n"]]
+
+
+class TrainState(NamedTuple):
+    """The state of supervised training.
+
+    Attributes:
+      params: the weights, zero where pruned.
+      model_state: batch statistics and the like.
+      opt_state: the optax state, its moments zero where pruned.
+    """
+
+    params: Params
+    model_state: ModelState
+    opt_state: Any
+
+
+def unit_interval(images: Shaped[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Scales images from bytes to [0, 1]: x / 255.
+
+    Args:
+      images: `uint8[n, height, width, channels]`.
+
+    Returns:
+      `float32` of the same shape.
+
+    Example:
+      >>> unit_interval(jnp.full((1, 1, 1, 1), 255, jnp.uint8)).item()
+      1.0
+    """
+    return images.astype(jnp.float32) / 255.0
+
+
+def supervised(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    *,
+    preprocess: Callable[[Array], Array] = unit_interval,
+    loss: Loss = optax.softmax_cross_entropy_with_integer_labels,
+    evaluation_batch_size: int = 1_000,
+) -> Learner:
+    """Makes the learner of supervised classification: min_θ mean_i loss(f(x_i; m ⊙ θ), y_i).
+
+    Args:
+      model: the network; its output is `float[n, classes]` logits.
+      optimizer: any optax transformation.
+      preprocess: what is done to images in the step and in evaluation, `uint8[n, h, w, c]` to
+        float; nothing else is normalised.
+      loss: `loss(logits, labels) -> float[n]`, one an example.
+      evaluation_batch_size: examples evaluated at a time, which bounds memory.
+
+    Returns:
+      The learner; batches and splits are `Examples`, metrics are `loss` and `accuracy`.
+
+    Example:
+      >>> model = Model(
+      ...     init=lambda key: ({"w": jax.random.normal(key, (4, 2))}, {}),
+      ...     apply=lambda params, state, x, *, train, key=None: (
+      ...         x.reshape(len(x), -1) @ params["w"], state),
+      ... )
+      >>> learner = supervised(model, optax.sgd(0.1))
+      >>> learner.init(jax.random.key(0)).params["w"].shape
+      (4, 2)
+    """
+    masked_optimizer = masked(optimizer)
+
+    def init(key: PRNGKeyArray) -> TrainState:
+        params, model_state = model.init(key)
+        return TrainState(params, model_state, optimizer.init(params))
+
+    def step(
+        state: TrainState, mask: Mask, batch: Examples, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        def objective(params: Params) -> tuple[Array, tuple[Array, ModelState]]:
+            inputs = preprocess(batch.images)
+            logits, new_state = model.apply(params, state.model_state, inputs, train=True, key=key)
+            return jnp.mean(loss(logits, batch.labels)), (logits, new_state)
+
+        # The mask is not applied to the params again: they are zero where pruned already, and
+        # `masked_optimizer` drops the gradient there.
+        (value, (logits, model_state)), grads = jax.value_and_grad(objective, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = masked_optimizer.update(
+            grads, state.opt_state, state.params, mask=mask
+        )
+        params = optax.apply_updates(state.params, updates)
+        correct = jnp.mean(jnp.argmax(logits, axis=-1) == batch.labels)
+        return TrainState(params, model_state, opt_state), {"loss": value, "accuracy": correct}
+
+    def evaluate(state: TrainState, mask: Mask, examples: Examples) -> Metrics:
+        params = masks.apply(state.params, mask)
+
+        def per_example(chunk: Examples) -> Metrics:
+            inputs = preprocess(chunk.images)
+            logits, _ = model.apply(params, state.model_state, inputs, train=False)
+            correct = jnp.argmax(logits, axis=-1) == chunk.labels
+            return {"loss": loss(logits, chunk.labels), "accuracy": correct.astype(jnp.float32)}
+
+        return jax.tree.map(jnp.mean, _in_chunks(per_example, examples, evaluation_batch_size))
+
+    def restarted(state: TrainState, params: Params, mask: Mask, *, moments: bool) -> TrainState:
+        params = masks.apply(params, mask)
+        if moments:
+            opt_state = mask_moments(optimizer, state.opt_state, mask)
+        else:
+            opt_state = restart(optimizer, state.opt_state, params)
+        return TrainState(params, state.model_state, opt_state)
+
+    return Learner(init, step, evaluate, restarted)
+
+
+def _in_chunks(function: Callable[[Any], Any], examples: Any, size: int) -> Any:
+    """Applies a function of examples to full chunks one after the other, then to the rest."""
+    number = jax.tree.leaves(examples)[0].shape[0]
+    whole = number // size * size
+    if whole <= size and whole in (0, number):
+        return function(examples)
+    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), examples)
+    outputs = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), jax.lax.map(function, chunks))
+    if whole == number:
+        return outputs
+    rest = function(jax.tree.map(lambda a: a[whole:], examples))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, rest)

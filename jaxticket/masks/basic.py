@@ -1,0 +1,260 @@
+"""What one does with masks: make, apply, count, compare, shuffle, check."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxticket.errors import MaskError
+from jaxticket.keys import derive
+from jaxticket.masks.prunable import Prunable, kernels, path_string
+from jaxticket.types import Mask, Params
+
+
+def ones(params: Params, prunable: Prunable = kernels) -> Mask:
+    """Makes the dense mask: everything prunable is kept.
+
+    Args:
+      params: a pytree of arrays (or of anything with `shape` and `ndim`).
+      prunable: which leaves may be pruned, by path.
+
+    Returns:
+      The mask; `None` where `prunable` is False.
+
+    Raises:
+      MaskError: if nothing is prunable.
+
+    Example:
+      >>> params = {"hidden": {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}}
+      >>> ones(params)["hidden"]["bias"] is None
+      True
+    """
+    mask = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.ones(leaf.shape, bool) if prunable(path_string(path), leaf) else None,
+        params,
+    )
+    if not jax.tree.leaves(mask):
+        raise MaskError(
+            f"prunable: no leaf of {_paths(params)} is prunable; "
+            "give a predicate such as masks.matching('*/kernel')"
+        )
+    return mask
+
+
+def apply(params: Params, mask: Mask) -> Params:
+    """Sets pruned weights to exactly zero: m ⊙ θ, also where θ is not finite.
+
+    Args:
+      params: float leaves.
+      mask: `bool` leaves of the same shapes, or `None`.
+
+    Returns:
+      The masked params, dtypes unchanged.
+
+    Example:
+      >>> apply({"w": jnp.array([1.0, jnp.nan])}, {"w": jnp.array([True, False])})["w"].tolist()
+      [1.0, 0.0]
+    """
+    return jax.tree.map(
+        lambda p, m: p if m is None else jnp.where(m, p, jnp.zeros((), p.dtype)), params, mask
+    )
+
+
+def counts(mask: Mask) -> dict[str, int]:
+    """Counts what each prunable leaf keeps, as Python integers on the host.
+
+    Args:
+      mask: concrete (not traced) `bool` leaves.
+
+    Returns:
+      Kept weights by path.
+
+    Example:
+      >>> counts({"w": jnp.array([True, False, True]), "b": None})
+      {'w': 2}
+    """
+    return {path: int(np.count_nonzero(leaf)) for path, leaf in _flat(mask)}
+
+
+def sizes(mask: Mask) -> dict[str, int]:
+    """Counts what each prunable leaf could keep.
+
+    Args:
+      mask: leaves with a shape.
+
+    Returns:
+      Number of weights by path.
+
+    Example:
+      >>> sizes({"w": jnp.array([True, False, True]), "b": None})
+      {'w': 3}
+    """
+    return {path: math.prod(leaf.shape) for path, leaf in _flat(mask)}
+
+
+def density(mask: Mask) -> float:
+    """Gives the fraction kept of what is prunable: ‖m‖₀ / |m|.
+
+    Args:
+      mask: concrete `bool` leaves.
+
+    Returns:
+      The density, between 0 and 1, exact to float64.
+
+    Example:
+      >>> density({"w": jnp.array([True, False, True, True]), "b": None})
+      0.75
+    """
+    return sum(counts(mask).values()) / sum(sizes(mask).values())
+
+
+def intersect(first: Mask, second: Mask) -> Mask:
+    """Keeps what both masks keep.
+
+    Args:
+      first: a mask.
+      second: a mask of the same structure.
+
+    Returns:
+      The elementwise `and`.
+
+    Example:
+      >>> intersect({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])})["w"].tolist()
+      [True, False]
+    """
+    return jax.tree.map(jnp.logical_and, first, second)
+
+
+def is_subset(inner: Mask, outer: Mask) -> bool:
+    """Says whether everything that `inner` keeps is kept by `outer` too.
+
+    Args:
+      inner: a mask.
+      outer: a mask of the same structure.
+
+    Returns:
+      True if nested.
+
+    Example:
+      >>> is_subset({"w": jnp.array([True, False])}, {"w": jnp.array([True, True])})
+      True
+    """
+    excess = jax.tree.map(lambda i, o: bool(np.any(np.asarray(i) & ~np.asarray(o))), inner, outer)
+    return not any(jax.tree.leaves(excess))
+
+
+def overlap(first: Mask, second: Mask) -> Float[Array, ""]:
+    """Gives the intersection over union of two masks: |a ∧ b| / |a ∨ b|.
+
+    Args:
+      first: a mask.
+      second: a mask of the same structure.
+
+    Returns:
+      `float32[]`, 1 for equal masks; 1 also if both keep nothing.
+
+    Example:
+      >>> float(overlap({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])}))
+      0.5
+    """
+
+    def total(combine: Any) -> Array:
+        # Integers, since float32 counts exactly only up to 2^24.
+        return sum(
+            (jnp.sum(combine(a, b), dtype=jnp.int32) for a, b in _pairs(first, second)),
+            start=jnp.int32(0),
+        )
+
+    union = total(jnp.logical_or)
+    both = total(jnp.logical_and)
+    return jnp.where(union == 0, 1.0, both / jnp.maximum(union, 1)).astype(jnp.float32)
+
+
+def shuffle(key: PRNGKeyArray, mask: Mask) -> Mask:
+    """Permutes each leaf of a mask: the layerwise random mask with the same counts.
+
+    Args:
+      key: a typed key.
+      mask: `bool` leaves.
+
+    Returns:
+      A mask with as many kept weights in each leaf, at uniformly random places.
+
+    Example:
+      >>> mask = {"w": jnp.arange(100).reshape(10, 10) < 7}
+      >>> counts(shuffle(jax.random.key(0), mask))
+      {'w': 7}
+
+    Source: the "random sparsity" control of 1803.03635, appendix; "layerwise rearrange" of
+    2009.08576, section 5.
+    """
+
+    def permuted(path: tuple[Any, ...], leaf: Array) -> Array:
+        flat = jax.random.permutation(derive(key, path_string(path)), leaf.reshape(-1))
+        return flat.reshape(leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(permuted, mask)
+
+
+def check(mask: Mask, params: Params) -> None:
+    """Checks that a mask fits the params: structure, shapes and `bool` leaves.
+
+    Args:
+      mask: what should be a mask.
+      params: the params it should fit.
+
+    Raises:
+      MaskError: one line that lists every offending leaf with what was given, what was
+        expected and the fix.
+
+    Example:
+      >>> check({"w": jnp.ones(2)}, {"w": jnp.zeros(3)})
+      Traceback (most recent call last):
+      ...
+      jaxticket.errors.MaskError: mask does not fit params: w: got float32[2], expected bool[3] \
+or None; make a dense mask with masks.ones(params)
+    """
+    given = dict(_flat(mask, keep_none=True))
+    wanted = dict(_flat(params))
+    faults = [
+        f"{path}: got {_describe(given[path])}, expected bool{list(leaf.shape)} or None"
+        for path, leaf in wanted.items()
+        if path in given and not _fits(given[path], leaf)
+    ]
+    faults += [f"{path}: missing" for path in wanted if path not in given]
+    faults += [f"{path}: not in params" for path in given if path not in wanted]
+    if faults:
+        raise MaskError(
+            f"mask does not fit params: {'; '.join(faults)}; "
+            "make a dense mask with masks.ones(params)"
+        )
+
+
+def _fits(mask_leaf: Any, leaf: Any) -> bool:
+    return mask_leaf is None or (
+        getattr(mask_leaf, "dtype", None) == bool and mask_leaf.shape == leaf.shape
+    )
+
+
+def _describe(leaf: Any) -> str:
+    if hasattr(leaf, "dtype"):
+        return f"{leaf.dtype}{list(leaf.shape)}"
+    return f"{type(leaf).__name__} {leaf!r}"
+
+
+def _flat(tree: Any, *, keep_none: bool = False) -> list[tuple[str, Any]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(
+        tree, is_leaf=(lambda leaf: leaf is None) if keep_none else None
+    )
+    return [(path_string(path), leaf) for path, leaf in leaves]
+
+
+def _pairs(first: Mask, second: Mask) -> list[tuple[Any, Any]]:
+    return list(zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
+
+
+def _paths(tree: Any) -> str:
+    return ", ".join(path for path, _ in _flat(tree)) or "an empty tree"

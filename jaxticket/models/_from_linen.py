@@ -1,0 +1,131 @@
+"""A Flax Linen module as a `Model`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import errors, linen
+from flax.core import meta
+from jax.typing import DTypeLike
+
+from jaxticket.errors import TicketError
+from jaxticket.models._arguments import (
+    first_line,
+    plain_dict,
+    positive_integers,
+    train_flags,
+)
+from jaxticket.types import Model, ModelState, Params
+
+# What Flax and JAX raise at an input of the wrong shape.
+_SHAPE_ERRORS = (TypeError, ValueError, IndexError, AssertionError, errors.FlaxError)
+
+
+def from_linen(
+    module: linen.Module, input_shape: Sequence[int], *, dtype: DTypeLike = jnp.float32
+) -> Model:
+    """A `Model` of a Flax Linen module.
+
+    `params` is the module's "params" collection, `model_state` a dict of all others
+    ("batch_stats" ...), `{}` if there are none. `apply` passes the module's `__call__` those
+    of `train`, `training`, `is_training`, `deterministic` and `use_running_average` that it
+    names. Collections change only where `train` is True. `key` is the "dropout" stream.
+
+    Args:
+      module: a Linen module whose `__call__` takes `dtype[batch, *input_shape]`.
+      input_shape: the shape of one example, without the batch axis.
+      dtype: the dtype of the examples (`int32` for token ids).
+
+    Returns:
+      A `Model`. Its parameters have the dtypes that the module gives them.
+
+    Raises:
+      TypeError: `module` is not an instance of `flax.linen.Module`.
+      TicketError: the module does not accept `input_shape`. `apply` raises it for an `x` of
+        another rank or one that does not fit (a convolution may take other sizes), and where
+        the module draws random numbers and has no `key`.
+
+    >>> import jax
+    >>> from flax import linen
+    >>> from jaxticket.models import from_linen
+    >>> model = from_linen(linen.Dense(3), (4,))
+    >>> params, model_state = model.init(jax.random.key(0))
+    >>> jax.tree.map(jax.numpy.shape, params), model_state
+    ({'bias': (3,), 'kernel': (4, 3)}, {})
+    >>> output, _ = model.apply(params, model_state, jax.numpy.ones((2, 4)), train=False)
+    >>> output.shape
+    (2, 3)
+
+    Source: Flax, https://flax.readthedocs.io.
+    """
+    if not isinstance(module, linen.Module):
+        given = module.__name__ if isinstance(module, type) else f"a {type(module).__name__}"
+        raise TypeError(
+            f"from_linen: module is {given}, expected a flax.linen.Module instance: Network(...)"
+        )
+    example_shape = positive_integers("from_linen", "input_shape", input_shape)
+    call = type(module).__call__
+
+    def init(key: jax.Array) -> tuple[Params, ModelState]:
+        example = jnp.zeros((1, *example_shape), dtype)
+        options: dict[str, Any] = {**train_flags(call, False)}
+        variables = module.init(key, example, **options)
+        collections = plain_dict(meta.unbox(variables))
+        return collections.pop("params", {}), collections
+
+    def apply(
+        params: Params,
+        model_state: ModelState,
+        x: jax.Array,
+        *,
+        train: bool,
+        key: jax.Array | None = None,
+    ) -> tuple[Any, ModelState]:
+        options: dict[str, Any] = {**train_flags(call, train)}
+        options["rngs"] = None if key is None else {"dropout": key}
+        variables = {"params": params, **model_state}
+        # A dense layer takes an example without its batch axis and says nothing.
+        if jnp.ndim(x) != 1 + len(example_shape):
+            raise TicketError(_input_message(module, jnp.shape(x), example_shape))
+        try:
+            if not train:
+                return module.apply(variables, x, mutable=False, **options), model_state
+            output, updates = module.apply(variables, x, mutable=[*model_state], **options)
+        except errors.InvalidRngError as error:
+            raise TicketError(_key_message(module, key, error)) from error
+        except _SHAPE_ERRORS as error:
+            if jnp.shape(x)[1:] == example_shape:
+                raise
+            raise TicketError(_input_message(module, jnp.shape(x), example_shape)) from error
+        return output, {**model_state, **plain_dict(meta.unbox(updates))}
+
+    _check_input_shape(module, init, example_shape)
+    return Model(init, apply)
+
+
+def _check_input_shape(module: linen.Module, init: Any, example_shape: tuple[int, ...]) -> None:
+    """Trace `init`, so that a shape that does not fit is told of before any training."""
+    abstract_key = jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        jax.eval_shape(init, abstract_key)
+    except _SHAPE_ERRORS as error:
+        raise TicketError(
+            f"from_linen: {type(module).__name__} does not accept input_shape={example_shape}, "
+            f"expected the shape of one example without the batch axis: {first_line(error)}"
+        ) from error
+
+
+def _key_message(module: linen.Module, key: jax.Array | None, error: Exception) -> str:
+    name = type(module).__name__
+    if key is None:
+        return f"apply: {name} draws random numbers, and key=None: pass apply(..., key=...)"
+    return f"apply: {name} draws from a stream that is not 'dropout', key's: {first_line(error)}"
+
+
+def _input_message(module: linen.Module, given: tuple, example_shape: tuple[int, ...]) -> str:
+    expected = ", ".join(map(str, ("batch", *example_shape)))
+    return (
+        f"apply: {type(module).__name__} was given x of shape {given}, expected ({expected}), "
+        f"from its input_shape={example_shape}"
+    )

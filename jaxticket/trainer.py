@@ -1,0 +1,112 @@
+"""Training a population: compiled segments, the host in between for progress and snapshots."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxticket.criteria.base import Criterion
+from jaxticket.learners.base import Learner, LearnerState
+from jaxticket.population import Plan, pad, populate, share, to_host
+from jaxticket.train import Data, Protocol, Training, begin, segment
+from jaxticket.types import Mask
+
+
+class Networks(NamedTuple):
+    """Networks about to be trained, along axis 0.
+
+    Attributes:
+      states: the learner's states, masked.
+      masks: which weights are kept.
+      keys: typed keys, one a network.
+    """
+
+    states: LearnerState
+    masks: Mask
+    keys: jax.Array
+
+
+class Trained(NamedTuple):
+    """Networks after training, on the host.
+
+    Attributes:
+      training: learner states and what the criterion observed.
+      steps: `int64[evaluations]`.
+      curves: `float32[P, evaluations]` by `<split>_<metric>`.
+      snapshot: the learner's states at the snapshot step, `None` if none was asked for.
+    """
+
+    training: Training
+    steps: np.ndarray
+    curves: dict[str, np.ndarray]
+    snapshot: LearnerState | None
+
+
+Trainer = Callable[..., Trained]
+
+
+def trainer(
+    learner: Learner, criterion: Criterion, protocol: Protocol, data: Data, plan: Plan
+) -> Trainer:
+    """Makes the function that trains populations, one compilation for all of one size.
+
+    Args:
+      learner: how a step is made.
+      criterion: what watches training.
+      protocol: how long, and how often to evaluate.
+      data: the splits by name.
+      plan: how the population runs.
+
+    Returns:
+      `run(networks, size, *, start=0, snapshot=None, on_segment=None) -> Trained`: trains the
+      networks from step `start` on, padded to `size`; `snapshot` asks for the states at that
+      step; `on_segment(steps, curves)` is called after each compiled call with the number of
+      steps it made and the metrics `float32[P]` at its end.
+    """
+    shared = share(data, plan)
+
+    def one_segment(
+        network: tuple[Training, Mask, jax.Array], data: Data, start: Any, stop: Any
+    ) -> Any:
+        training, mask, key = network
+        training, metrics = segment(
+            learner, criterion, protocol, training, mask, key, data, start, stop
+        )
+        return (training, mask, key), metrics
+
+    compiled = populate(one_segment, plan, donate=True)
+    start_watching = jax.jit(jax.vmap(lambda state: begin(criterion, state)))
+
+    def run(
+        networks: Networks,
+        size: int,
+        *,
+        start: int = 0,
+        snapshot: int | None = None,
+        on_segment: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    ) -> Trained:
+        number = networks.keys.shape[0]
+        evaluations = protocol.boundaries(start)
+        stops = sorted({*evaluations, *([] if snapshot is None else [snapshot])})
+        states, masks, keys = pad(networks, size)
+        carry = (start_watching(states), masks, keys)
+        here, kept, rows = start, None, []
+        for stop in stops:
+            carry, metrics = compiled(carry, shared, np.int32(here), np.int32(stop))
+            metrics = {name: value[:number] for name, value in to_host(metrics).items()}
+            if on_segment is not None:
+                on_segment(stop - here, metrics)
+            if stop in evaluations:
+                rows.append(metrics)
+            if stop == snapshot:
+                kept = _first(carry[0].learner, number)
+            here = stop
+        curves = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
+        return Trained(_first(carry[0], number), np.array(evaluations), curves, kept)
+
+    return run
+
+
+def _first(tree: Any, number: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:number], to_host(tree))
