@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.criteria.base import Criterion, CriterionState, stateless
@@ -72,28 +72,68 @@ class Training(NamedTuple):
     Attributes:
       learner: the learner's state: params, model state, optimizer state.
       observed: the state of the criterion that watches training.
+      order: `int32[examples]`, the present epoch's permutation of the training examples.
     """
 
     learner: LearnerState
     observed: CriterionState
+    order: Int[Array, " examples"]
 
 
-def begin(criterion: Criterion, state: LearnerState) -> Training:
-    """Makes the state with which a segment starts.
+def epoch_order(key: PRNGKeyArray, epoch: Any, number: int) -> Int[Array, " number"]:
+    """Gives the order in which one epoch goes through the training examples.
+
+    It is a function of `key` and `epoch` alone, so a network that restarts at step k goes on
+    at position k of the data with nothing remembered.
+
+    Args:
+      key: the network's training key.
+      epoch: index from 0, may be traced.
+      number: how many examples there are.
+
+    Returns:
+      A permutation, `int32[number]`.
+
+    Example:
+      >>> sorted(epoch_order(jax.random.key(0), 0, 4).tolist())
+      [0, 1, 2, 3]
+    """
+    return jax.random.permutation(derive(key, "order", epoch), jnp.arange(number, dtype=jnp.int32))
+
+
+def begin(
+    criterion: Criterion,
+    protocol: Protocol,
+    state: LearnerState,
+    key: PRNGKeyArray,
+    data: Data,
+    start: Any = 0,
+) -> Training:
+    """Makes what a network carries when it starts to train.
 
     Args:
       criterion: the criterion that will watch.
+      protocol: decides how many steps an epoch has.
       state: the learner's state.
+      key: the network's training key.
+      data: the splits by name.
+      start: the step at which `state` stands.
 
     Returns:
       The training state.
 
+    Raises:
+      TicketError: if a batch is larger than the training split.
+
     Example:
       >>> from jaxticket.learners import TrainState
-      >>> begin(UNWATCHED, TrainState({"w": jnp.ones(1)}, {}, ())).observed
-      ()
+      >>> state, protocol = TrainState({"w": jnp.ones(1)}, {}, ()), Protocol(9, 2, 3)
+      >>> begin(UNWATCHED, protocol, state, jax.random.key(0), {"train": jnp.ones(4)}).order.shape
+      (4,)
     """
-    return Training(state, criterion.init(state.params))
+    epoch = start // _steps_an_epoch(protocol, data)
+    order = epoch_order(key, epoch, _number(data["train"]))
+    return Training(state, criterion.init(state.params), order)
 
 
 def segment(
@@ -109,21 +149,20 @@ def segment(
 ) -> tuple[Training, Metrics]:
     """Trains one network from step `start` to step `stop`, then evaluates it on every split.
 
-    The batch of step s is a function of `key` and s alone: each epoch is a fresh permutation
-    of the training examples, its last incomplete batch dropped. So a network that restarts at
-    step k goes on at position k of the data.
+    Each epoch is a fresh permutation of the training examples, its last incomplete batch
+    dropped, as `epoch_order` gives it.
 
     Args:
       learner: how a step is made.
       criterion: what watches the steps.
-      protocol: batch size and the longest segment, both static.
+      protocol: gives the batch size.
       training: the state; its params and moments are masked here once more.
       mask: which weights are kept.
       key: decides data order and dropout.
       data: the splits; `data["train"]` is trained on, the others are evaluated.
       start: first step, `int32[]`, may be traced.
-      stop: end, at most `protocol.evaluate_every` later, may be traced. The bounds are traced
-        so that one compilation serves every segment, also a short one before a rewind step.
+      stop: end, `int32[]`, may be traced. Traced bounds let one compilation serve every
+        segment, also the empty one at the start and a short one before a rewind step.
 
     Returns:
       The state, and metrics named `<split>_<metric>`; those of `train` are means over the
@@ -132,19 +171,25 @@ def segment(
     Example:
       See `train`, which runs all segments of one network.
     """
-    batches = _batches(protocol, key, data["train"], start)
+    an_epoch = _steps_an_epoch(protocol, data)
     state = training.learner
     training = training._replace(learner=with_params(state, masks.apply(state.params, mask)))
 
     def step(index: Array, carry: tuple[Training, Metrics]) -> tuple[Training, Metrics]:
-        (state, observed), sums = carry
-        state, metrics = learner.step(
-            state, mask, batches(index), derive(key, "dropout", index)
+        (state, observed, order), sums = carry
+        place = index % an_epoch
+        # The step index is the same for a whole population, so this stays a branch under vmap.
+        order = jax.lax.cond(
+            place == 0,
+            lambda: epoch_order(key, index // an_epoch, order.shape[0]),
+            lambda: order,
         )
+        batch = _batch(protocol, data["train"], order, place)
+        state, metrics = learner.step(state, mask, batch, derive(key, "dropout", index))
         observed = criterion.observe(observed, state)
-        return Training(state, observed), jax.tree.map(jnp.add, sums, metrics)
+        return Training(state, observed, order), jax.tree.map(jnp.add, sums, metrics)
 
-    zeros = _zero_metrics(learner, training.learner, mask, batches(start), key)
+    zeros = _zero_metrics(learner, training, mask, _batch(protocol, data["train"], training.order, 0), key)
     training, sums = jax.lax.fori_loop(start, stop, step, (training, zeros))
     metrics = {f"train_{name}": total / (stop - start) for name, total in sums.items()}
     for split, examples in data.items():
@@ -207,31 +252,28 @@ def train(
             learner, criterion, protocol, training, mask, key, data, bound[0], bound[1]
         )
 
-    return jax.lax.scan(interval, begin(criterion, state), bounds)
+    first = begin(criterion, protocol, state, key, data, start)
+    return jax.lax.scan(interval, first, bounds)
 
 
-def _batches(protocol: Protocol, key: PRNGKeyArray, examples: Batch, start: Any) -> Any:
-    """Gives `step -> batch` for the steps of one segment."""
-    number = jax.tree.leaves(examples)[0].shape[0]
-    size = protocol.batch_size
-    if size > number:
-        raise TicketError(f"batch size: got {size}, expected at most the {number} examples")
-    an_epoch = number // size
-    first = start // an_epoch
-    # A segment of this length touches at most so many epochs, wherever it starts.
-    epochs = first + jnp.arange((protocol.evaluate_every - 1) // an_epoch + 2)
-    orders = jax.vmap(lambda epoch: jax.random.permutation(derive(key, "order", epoch), number))(
-        epochs
-    )
-
-    def batch(step: Any) -> Batch:
-        place = (step // an_epoch - first, step % an_epoch * size)
-        chosen = jax.lax.dynamic_slice(orders, place, (1, size))[0]
-        return jax.tree.map(lambda leaf: leaf[chosen], examples)
-
-    return batch
+def _batch(protocol: Protocol, examples: Batch, order: Array, place: Any) -> Batch:
+    chosen = jax.lax.dynamic_slice(order, (place * protocol.batch_size,), (protocol.batch_size,))
+    return jax.tree.map(lambda leaf: leaf[chosen], examples)
 
 
-def _zero_metrics(learner: Learner, *args: PyTree) -> Metrics:
-    shapes = jax.eval_shape(learner.step, *args)[1]
+def _number(examples: Batch) -> int:
+    return jax.tree.leaves(examples)[0].shape[0]
+
+
+def _steps_an_epoch(protocol: Protocol, data: Data) -> int:
+    number = _number(data["train"])
+    if protocol.batch_size > number:
+        raise TicketError(
+            f"batch size: got {protocol.batch_size}, expected at most the {number} training examples"
+        )
+    return number // protocol.batch_size
+
+
+def _zero_metrics(learner: Learner, training: Training, mask: Mask, batch: Batch, key: Any) -> Metrics:
+    shapes = jax.eval_shape(learner.step, training.learner, mask, batch, key)[1]
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxticket.criteria.base import Criterion
 from jaxticket.learners.base import Learner, LearnerState
-from jaxticket.population import Plan, pad, populate, share, to_host
+from jaxticket.population import Plan, in_pieces, join, pad, populate, share, to_host
 from jaxticket.train import Data, Protocol, Training, begin, segment
 from jaxticket.types import Mask
 
@@ -76,9 +76,16 @@ def trainer(
         return (training, mask, key), metrics
 
     compiled = populate(one_segment, plan, donate=True)
-    start_watching = jax.jit(jax.vmap(lambda state: begin(criterion, state)))
+    begin_all = populate(
+        lambda network, data, start: begin(criterion, protocol, *network, data, start), plan
+    )
 
-    def run(
+    def run(networks: Networks, size: int, **options: Any) -> Trained:
+        pieces = [one_piece(piece, size, **options) for piece in in_pieces(networks, size)]
+        together = join(pieces)
+        return together._replace(steps=pieces[0].steps)
+
+    def one_piece(
         networks: Networks,
         size: int,
         *,
@@ -90,7 +97,8 @@ def trainer(
         evaluations = protocol.boundaries(start)
         stops = sorted({*evaluations, *([] if snapshot is None else [snapshot])})
         states, masks, keys = pad(networks, size)
-        carry = (start_watching(states), masks, keys)
+        training = begin_all((states, keys), shared, np.int32(start))
+        carry = (training, masks, keys)
         here, kept, rows = start, None, []
         for stop in stops:
             carry, metrics = compiled(carry, shared, np.int32(here), np.int32(stop))

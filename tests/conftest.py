@@ -1,0 +1,31 @@
+"""What every test runs under: eight CPU devices, strict promotion, run-time type checks."""
+
+from jaxtyping import install_import_hook
+
+# Before anything imports jaxticket, so that every annotation of the core is checked.
+CHECKED = (
+    "allocate",
+    "arms",
+    "criteria",
+    "keys",
+    "learners",
+    "masks",
+    "optimizers",
+    "population",
+    "prune",
+    "rewind",
+    "train",
+)
+install_import_hook([f"jaxticket.{name}" for name in CHECKED], "beartype.beartype")
+
+import jax  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# Before the backend starts, so that one process can test 1, 2 and 8 devices.
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiling makes first examples slow, and a shared machine makes all of them slow.
+settings.register_profile("jaxticket", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("jaxticket")
