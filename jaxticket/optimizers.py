@@ -46,7 +46,9 @@ def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
                 "masked(optimizer).update: got params=None, expected the params, whose pruned "
                 "weights are set to zero; call update(grads, state, params, mask=mask)"
             )
-        updates, state = inner.update(_keep(updates, mask), state, _keep(params, mask), **extra)
+        # optax multiplies floats by integer counts, which strict promotion would refuse.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = inner.update(_keep(updates, mask), state, _keep(params, mask), **extra)
         updates = jax.tree.map(
             lambda u, p, m: u if m is None else jnp.where(m, u, -p), updates, params, mask
         )

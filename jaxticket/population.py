@@ -88,11 +88,10 @@ class Plan:
           >>> Plan.by_name("vmap").devices
           1
         """
-        if name in ("map", "vmap"):
-            return cls(name, reason=f"--plan {name}")
-        if name in ("auto", "mesh"):
-            return cls.auto()
-        raise unknown("plan", name, PLANS)
+        check_plan_name(name)
+        if name == "map" or name == "vmap":
+            return cls(name, reason=f"plan {name}")
+        return cls.auto()
 
     def __str__(self) -> str:
         """Says in one line what runs how, and why."""
@@ -138,6 +137,19 @@ class Plan:
 
 PLANS = ("auto", "map", "vmap", "mesh")
 """Names that `Plan.by_name` understands."""
+
+
+def check_plan_name(name: str) -> None:
+    """Checks the name of a plan, without starting JAX's backend.
+
+    Args:
+      name: one of `PLANS`.
+
+    Raises:
+      TicketError: for another one.
+    """
+    if name not in PLANS:
+        raise unknown("plan", name, PLANS)
 
 
 def use_all_cores(name: str = "auto") -> None:

@@ -230,6 +230,8 @@ def _permute_kept(key: PRNGKeyArray, leaf: Array, mask: Array) -> Array:
 
 
 def _with_signs_of(initial: Params, params: Params, mask: Mask) -> Params:
-    return jax.tree.map(
+    signed = jax.tree.map(
         lambda i, p, m: p if m is None else jnp.abs(p) * jnp.sign(i), initial, params, mask
     )
+    # Once more, since 0.0 with a negative sign is -0.0.
+    return masks.apply(signed, mask)

@@ -156,7 +156,7 @@ def segment(
       learner: how a step is made.
       criterion: what watches the steps.
       protocol: gives the batch size.
-      training: the state; its params and moments are masked here once more.
+      training: the state; its params are masked here once more, its moments by every step.
       mask: which weights are kept.
       key: decides data order and dropout.
       data: the splits; `data["train"]` is trained on, the others are evaluated.
@@ -189,9 +189,11 @@ def segment(
         observed = criterion.observe(observed, state)
         return Training(state, observed, order), jax.tree.map(jnp.add, sums, metrics)
 
-    zeros = _zero_metrics(learner, training, mask, _batch(protocol, data["train"], training.order, 0), key)
+    batch = _batch(protocol, data["train"], training.order, 0)
+    zeros = _zero_metrics(learner, training, mask, batch, key)
     training, sums = jax.lax.fori_loop(start, stop, step, (training, zeros))
-    metrics = {f"train_{name}": total / (stop - start) for name, total in sums.items()}
+    steps = jnp.asarray(stop - start, jnp.float32)
+    metrics = {f"train_{name}": total / steps for name, total in sums.items()}
     for split, examples in data.items():
         if split != "train":
             values = learner.evaluate(training.learner, mask, examples)
@@ -258,7 +260,7 @@ def train(
 
 def _batch(protocol: Protocol, examples: Batch, order: Array, place: Any) -> Batch:
     chosen = jax.lax.dynamic_slice(order, (place * protocol.batch_size,), (protocol.batch_size,))
-    return jax.tree.map(lambda leaf: leaf[chosen], examples)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], examples)
 
 
 def _number(examples: Batch) -> int:

@@ -19,6 +19,7 @@ CHECKED = (
 install_import_hook([f"jaxticket.{name}" for name in CHECKED], "beartype.beartype")
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # Before the backend starts, so that one process can test 1, 2 and 8 devices.
@@ -29,3 +30,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiling makes first examples slow, and a shared machine makes all of them slow.
 settings.register_profile("jaxticket", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("jaxticket")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For files whose time is XLA optimising tiny functions that then run once."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -64,7 +64,7 @@ def handwritten() -> Model:
         return {"linear": {"kernel": kernel, "bias": jnp.zeros(3)}}, {"calls": jnp.zeros(())}
 
     def apply(params, model_state, x, *, train, key=None):
-        output = x @ params["linear"]["kernel"] + params["linear"]["bias"]
+        output = x @ params["linear"]["kernel"] + params["linear"]["bias"][None]
         return output, {"calls": model_state["calls"] + 1} if train else model_state
 
     return Model(init, apply)
@@ -269,7 +269,7 @@ def test_nnx_lists_become_names_in_the_order_of_the_layers(x):
     assert list(params["layers"]) == [f"{layer:02}" for layer in range(11)]
     expected = x
     for layer in params["layers"].values():
-        expected = expected @ layer["kernel"] + layer["bias"]
+        expected = expected @ layer["kernel"] + layer["bias"][None]
     assert_close(model.apply(params, model_state, x, train=False)[0], expected, 1e-5)
 
 
@@ -310,8 +310,8 @@ def test_mlp_is_its_equation(x):
     params, model_state = MODELS["mlp"].init(jax.random.key(0))
     assert not any(layer["bias"].any() for layer in params.values())
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)
-    hidden = jax.nn.relu(x @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"])
-    expected = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    hidden = jax.nn.relu(x @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"][None])
+    expected = hidden @ params["output"]["kernel"] + params["output"]["bias"][None]
     assert_close(MODELS["mlp"].apply(params, model_state, x, train=True)[0], expected)
 
 

@@ -41,15 +41,15 @@ def globally(rate: float) -> Allocation:
 
 
 def _select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
-    # Scores of leaves that are not prunable are dropped by mapping over the mask's leaves only.
-    paired = jax.tree.map(lambda s, m: None if m is None else (s, m), scores, mask)
-    leaves, structure = jax.tree.flatten(paired, is_leaf=lambda node: isinstance(node, tuple))
-    flat_scores = jnp.concatenate([jnp.ravel(score) for score, _ in leaves])
-    flat_mask = jnp.concatenate([jnp.ravel(kept) for _, kept in leaves])
+    # Scores of leaves that are not prunable are dropped: None is no leaf of a tree.
+    prunable = jax.tree.map(lambda score, kept: None if kept is None else score, scores, mask)
+    leaves, structure = jax.tree.flatten(mask)
+    flat_scores = jnp.concatenate([jnp.ravel(score) for score in jax.tree.leaves(prunable)])
+    flat_mask = jnp.concatenate([jnp.ravel(kept) for kept in leaves])
     chosen = keep_highest(flat_scores, flat_mask, counts["*"])
-    ends = itertools.accumulate(kept.size for _, kept in leaves)
+    ends = itertools.accumulate(kept.size for kept in leaves)
     parts = [
         chosen[end - kept.size : end].reshape(kept.shape)
-        for end, (_, kept) in zip(ends, leaves, strict=True)
+        for end, kept in zip(ends, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, parts)

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxticket.errors import TicketError
 from jaxticket.types import Examples
 
 _LARGE = 20_000
 _LARGE_VALIDATION = 5_000
 
 
-class DataError(ValueError):
+class DataError(TicketError):
     """One line: what was given, what was expected, and the fix.
 
     >>> raise DataError("no such set")

@@ -64,7 +64,8 @@ def read_cifar10_jpeg(path: Path) -> dict[str, Examples]:
       DataError: the file is damaged or is not laid out as described above.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, since NumPy leaves the file open if it is no zip archive.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             parts = {
                 part: [arrays[f"{part}_{what}"] for what in ("jpeg", "offsets", "labels")]
                 for part in ("train", "test")

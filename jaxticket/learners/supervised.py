@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.learners.base import Learner
+from jaxticket.learners.preprocessing import unit_interval
 from jaxticket.optimizers import mask_moments, masked, restart
 from jaxticket.types import Examples, Mask, Metrics, Model, ModelState, Params
 
@@ -28,22 +29,6 @@ class TrainState(NamedTuple):
     params: Params
     model_state: ModelState
     opt_state: Any
-
-
-def unit_interval(images: Shaped[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Scales images from bytes to [0, 1]: x / 255.
-
-    Args:
-      images: `uint8[n, height, width, channels]`.
-
-    Returns:
-      `float32` of the same shape.
-
-    Example:
-      >>> unit_interval(jnp.full((1, 1, 1, 1), 255, jnp.uint8)).item()
-      1.0
-    """
-    return images.astype(jnp.float32) / 255.0
 
 
 def supervised(
@@ -105,6 +90,7 @@ def supervised(
 
     def evaluate(state: TrainState, mask: Mask, examples: Examples) -> Metrics:
         params = masks.apply(state.params, mask)
+        examples = jax.tree.map(jnp.asarray, examples)
 
         def per_example(chunk: Examples) -> Metrics:
             inputs = preprocess(chunk.images)
@@ -116,11 +102,9 @@ def supervised(
 
     def restarted(state: TrainState, params: Params, mask: Mask, *, moments: bool) -> TrainState:
         params = masks.apply(params, mask)
-        if moments:
-            opt_state = mask_moments(optimizer, state.opt_state, mask)
-        else:
-            opt_state = restart(optimizer, state.opt_state, params)
-        return TrainState(params, state.model_state, opt_state)
+        opt_state = state.opt_state if moments else restart(optimizer, state.opt_state, params)
+        # New moments too: some optimizers start them above zero.
+        return TrainState(params, state.model_state, mask_moments(optimizer, opt_state, mask))
 
     return Learner(init, step, evaluate, restarted)
 

@@ -88,7 +88,12 @@ def mlp(
     return from_linen(_Perceptron(widths, outputs, _find_initializer(initializer)), input_shape)
 
 
-def lenet_300_100(input_shape: Sequence[int] = (28, 28, 1), classes: int = 10) -> Model:
+def lenet_300_100(
+    input_shape: Sequence[int] = (28, 28, 1),
+    classes: int = 10,
+    *,
+    initializer: str | Initializer = "glorot_normal",
+) -> Model:
     """The fully connected LeNet, hidden layers of 300 and 100, of the lottery ticket paper.
 
     On MNIST it has 266,610 parameters, 266,200 of them weights.
@@ -96,6 +101,7 @@ def lenet_300_100(input_shape: Sequence[int] = (28, 28, 1), classes: int = 10) -
     Args:
       input_shape: the shape of one image, without the batch axis.
       classes: the number of classes.
+      initializer: of the kernels; see `mlp`.
 
     Returns:
       A `Model` from `float[batch, *input_shape]` to logits `float32[batch, classes]`.
@@ -114,7 +120,7 @@ def lenet_300_100(input_shape: Sequence[int] = (28, 28, 1), classes: int = 10) -
     """
     input_shape = positive_integers("lenet_300_100", "input_shape", input_shape)
     classes = positive_integer("lenet_300_100", "classes", classes)
-    return mlp(input_shape, (300, 100), classes, initializer="glorot_normal")
+    return mlp(input_shape, (300, 100), classes, initializer=initializer)
 
 
 def _find_initializer(initializer: str | Initializer) -> Initializer:

@@ -1,0 +1,76 @@
+"""From the command line to a configuration, and from an error to one line."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import tyro
+
+from jaxticket.errors import TicketError, unknown
+
+Config = TypeVar("Config")
+
+MISUSE, FAILED, INTERRUPTED = 2, 1, 130
+"""Exit codes: bad input; a claim that does not hold or a network that diverged; Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class _Preset:
+    preset: Annotated[str, tyro.conf.arg(help="Named set of defaults.")] = "default"
+
+
+def parse(
+    presets: Mapping[str, Config],
+    program: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
+) -> Config:
+    """Parses the command line over the defaults that `--preset` names.
+
+    Args:
+      presets: configurations by name, `default` among them.
+      program: how it is called, e.g. `python -m experiments.lenet`.
+      description: shown by `--help`.
+      arguments: `sys.argv[1:]` if `None`.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      TicketError: for an unknown preset.
+      SystemExit: from `--help` and for an unknown or malformed option.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    without_help = [word for word in words if word not in ("-h", "--help")]
+    name = tyro.cli(_Preset, args=without_help, return_unknown_args=True)[0].preset
+    if name not in presets:
+        raise unknown("preset", name, presets)
+    default = presets[name]
+    return tyro.cli(
+        type(default), args=words, default=default, description=description, prog=program
+    )
+
+
+def run_main(main: Callable[[], int]) -> None:
+    """Runs an experiment's `main` and ends the process with its exit code.
+
+    A mistake of the caller becomes one line on stderr, never a traceback.
+
+    Args:
+      main: does everything and returns an exit code.
+    """
+    try:
+        code = main()
+    except TicketError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = MISUSE
+    except KeyboardInterrupt:
+        print("\ninterrupted: rerun the same command to go on from here", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,237 @@
+"""The claims about winning tickets, each computed from results with a paired interval."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray
+
+from jaxticket.allocate.base import Counts
+from jaxticket.analysis import Claim, Interval, at_early_stop, mean_interval
+from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+
+FRANKLE = "Frankle & Carbin 2019, arXiv 1803.03635"
+TOLERANCE = 0.001
+"""What counts as equal accuracy, stated beforehand: 0.1 percentage points."""
+
+METRIC = "test_accuracy"
+
+
+def density_schedule(counts: tuple[Counts, ...]) -> Claim:
+    """Claims that every arm keeps exactly what the schedule says.
+
+    Args:
+      counts: the schedule, from exact integer arithmetic on the host.
+
+    Returns:
+      The claim.
+    """
+
+    def test(results: xarray.Dataset) -> Evidence:
+        kept = results["kept"]
+        wanted = np.array([_in_layers(level, results) for level in counts])
+        found = kept.values if "*" not in counts[0] else kept.sum("layer").values[..., None]
+        wrong = int(np.sum(found != wanted[None, :, None, :]))
+        return Evidence(float(wrong), None, wrong == 0)
+
+    return Claim(
+        "density-schedule",
+        "every arm keeps exactly the scheduled number of weights at every level",
+        f"{FRANKLE}, section 2 (prune rates); exact counts are this project's contract 2",
+        "0 layers off by any weight",
+        exact=True,
+        test=test,
+    )
+
+
+def exact_zeros() -> Claim:
+    """Claims that pruned weights are 0.0 after training, in every network."""
+    return Claim(
+        "exact-zeros",
+        "pruned weights are exactly 0.0 after training",
+        "contract 1",
+        "0 pruned weights that are not zero",
+        exact=True,
+        test=lambda results: _none_of(results["nonzero_pruned"]),
+    )
+
+
+def nested_masks() -> Claim:
+    """Claims that no weight of the ticket comes back once pruned."""
+    return Claim(
+        "nested-masks",
+        "each level's mask is a subset of the level before",
+        "contract 3",
+        "0 weights regrown",
+        exact=True,
+        test=lambda results: _none_of(results["regrown"]),
+    )
+
+
+def matches_dense(percent: float) -> Claim:
+    """Claims that the ticket is at least as accurate as the dense network."""
+    return Claim(
+        f"ticket-matches-dense-{percent:g}",
+        f"the ticket at {percent:g} % is at least as accurate as the dense network",
+        f"{FRANKLE}, figure 1 and section 2",
+        f"mean difference ≥ -{TOLERANCE:.1%}",
+        exact=False,
+        test=_at(percent, lambda r, n: at_least(_accuracy(r, "ticket", n, "ticket", 0), TOLERANCE)),
+    )
+
+
+def beats(arm: str, percent: float) -> Claim:
+    """Claims that the ticket is more accurate than a control of the same density."""
+    return Claim(
+        f"ticket-beats-{arm.replace('_', '-')}-{percent:g}",
+        f"the ticket at {percent:g} % is more accurate than {arm}",
+        f"{FRANKLE}, section 2 (random reinit) and appendix (random sparsity)",
+        "95 % interval of the difference above 0",
+        exact=False,
+        test=_at(percent, lambda r, n: greater(_accuracy(r, "ticket", n, arm, n)), arm),
+    )
+
+
+def stops_before(arm: str, level_of_arm: int | None, percent: float) -> Claim:
+    """Claims that the ticket's early-stop step comes before another network's.
+
+    Args:
+      arm: the other arm.
+      level_of_arm: its level; `None` for the ticket's own level.
+      percent: the ticket's density in percent.
+
+    Returns:
+      The claim.
+    """
+    name = "dense" if level_of_arm == 0 else arm
+
+    def test(results: xarray.Dataset, level: int) -> Evidence:
+        other = level if level_of_arm is None else level_of_arm
+        steps = results["early_stop_step"].where(results["valid"])
+        return greater(
+            steps.sel(arm=arm, level=other).values - steps.sel(arm="ticket", level=level).values
+        )
+
+    return Claim(
+        f"ticket-stops-before-{name}-{percent:g}",
+        f"the ticket at {percent:g} % reaches its lowest validation loss before {name}",
+        f"{FRANKLE}, section 2",
+        "95 % interval of the difference in steps above 0",
+        exact=False,
+        test=_at(percent, test, arm),
+    )
+
+
+def beats_oneshot(percent: float) -> Claim:
+    """Claims that pruning in levels is at least as good as pruning once, at low densities."""
+
+    def test(results: xarray.Dataset) -> Evidence:
+        levels = np.flatnonzero(results["density"].values <= percent / 100)
+        if "oneshot" not in results["arm"] or len(levels) == 0:
+            return not_computable(f"needs the arm oneshot and a density of {percent:g} % or less")
+        gaps = [_accuracy(results, "ticket", n, "oneshot", n) for n in levels]
+        return at_least(np.mean(gaps, axis=0), TOLERANCE)
+
+    return Claim(
+        f"iterative-matches-oneshot-{percent:g}",
+        f"iterative pruning is at least as accurate as one-shot, mean of all levels at "
+        f"{percent:g} % and below",
+        f"{FRANKLE}, section 2 (one-shot pruning)",
+        f"mean difference ≥ -{TOLERANCE:.1%}",
+        exact=False,
+        test=test,
+    )
+
+
+def falls_below_later(levels_later: int, *, surely: bool) -> Claim:
+    """Claims that the ticket falls below dense accuracy some levels later than reinit.
+
+    Args:
+      levels_later: by how many levels at least.
+      surely: whether "below" asks for the whole paired 95 % interval below zero, or only for
+        the mean. The mean alone may dip by chance at a high density.
+
+    Returns:
+      The claim. Its interval is of the bootstrap over replicates (all arms resampled together).
+    """
+
+    def gap(differences: np.ndarray) -> float:
+        ticket, reinit = (_first_below(arm, surely=surely) for arm in differences)
+        return float(ticket - reinit)
+
+    def test(results: xarray.Dataset) -> Evidence:
+        if "reinit" not in results["arm"] or results.sizes["level"] < levels_later + 2:
+            return not_computable(f"needs the arm reinit and {levels_later + 2} levels")
+        values = at_early_stop(results, METRIC)
+        difference = (values - values.sel(level=0)).sel(arm=["ticket", "reinit"])
+        whole = difference.transpose("arm", "level", "replicate").values
+        whole = whole[..., ~np.isnan(whole).any(axis=(0, 1))]
+        if whole.shape[-1] < 2:
+            return not_computable(f"{whole.shape[-1]} valid replicate(s), at least 2 are needed")
+        measured = gap(whole)
+        return Evidence(measured, _bootstrap(gap, whole), measured >= levels_later)
+
+    how = "surely (95 % interval)" if surely else "on average"
+    return Claim(
+        f"ticket-falls-{'surely-' if surely else ''}below-dense-later",
+        f"the ticket first falls {how} below dense accuracy at a later level than reinit",
+        f"{FRANKLE}, section 2: 2.9 % against 21.1 % on MNIST, nine levels",
+        f"at least {levels_later} levels later; one past the last level if it never falls",
+        exact=False,
+        test=test,
+    )
+
+
+def _first_below(differences: np.ndarray, *, surely: bool) -> int:
+    """Finds the first level below dense, from differences (level, replicate)."""
+    for level in range(1, len(differences)):
+        interval = mean_interval(differences[level])
+        if (interval.high if surely else interval.mean) < 0:
+            return level
+    return len(differences)
+
+
+def _bootstrap(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> Interval:
+    """Gives the percentile interval over resampled replicates, the last axis."""
+    generator = np.random.default_rng(0)
+    number = values.shape[-1]
+    rows = generator.integers(0, number, (500, number))
+    drawn = [statistic(values[..., row]) for row in rows if len(set(row)) > 1]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(statistic(values), float(low), float(high), number)
+
+
+def _accuracy(
+    results: xarray.Dataset, first: str, first_level: int, second: str, second_level: int
+) -> np.ndarray:
+    """Gives the paired difference of accuracies at early stop."""
+    values = at_early_stop(results, METRIC)
+    one = values.sel(arm=first, level=first_level).values
+    return one - values.sel(arm=second, level=second_level).values
+
+
+def _at(
+    percent: float, test: Callable[[xarray.Dataset, int], Evidence], *arms: str
+) -> Callable[[xarray.Dataset], Evidence]:
+    """Makes a test at the level of a density, if the run has it and the arms."""
+
+    def at_density(results: xarray.Dataset) -> Evidence:
+        density = 100 * results["density"].values
+        level = int(np.abs(density - percent).argmin())
+        missing = [arm for arm in arms if arm not in results["arm"]]
+        if missing or abs(density[level] - percent) > 0.05 * percent:
+            what = f"the arm {missing[0]}" if missing else f"a level at {percent:g} %"
+            return not_computable(f"needs {what}")
+        return test(results, level)
+
+    return at_density
+
+
+def _none_of(counts: xarray.DataArray) -> Evidence:
+    total = int(counts.sum())
+    return Evidence(float(total), None, total == 0)
+
+
+def _in_layers(counts: Counts, results: xarray.Dataset) -> list[int]:
+    if "*" in counts:
+        return [counts["*"]]
+    return [counts[layer] for layer in results["layer"].values]

@@ -1,0 +1,148 @@
+"""One run from configuration to verdicts: directory, store, search, results, figures."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import xarray
+from rich.console import Console
+
+from experiments.common.command_line import FAILED
+from experiments.common.progress import ProgressDisplay
+from experiments.common.report import (
+    claims_table,
+    describe_diverged,
+    diverged_networks,
+    results_table,
+)
+from jaxticket.analysis import Claim, judge
+from jaxticket.data import Dataset
+from jaxticket.population import Plan
+from jaxticket.records import Result
+from jaxticket.runs import (
+    CheckpointStore,
+    RunDirectory,
+    read_json,
+    read_results,
+    to_dataset,
+    write_json,
+    write_results,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Search = Callable[[CheckpointStore, ProgressDisplay], Result]
+Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
+
+
+def complete(directory: RunDirectory) -> bool:
+    """Says whether a run has ended and left all its files.
+
+    Args:
+      directory: its directory.
+
+    Returns:
+      True if only the report is left to print.
+    """
+    return directory.summary.is_file() and directory.results.is_file()
+
+
+def execute(
+    directory: RunDirectory,
+    config: Any,
+    dataset: Dataset,
+    plan: Plan,
+    search: Search,
+    draw: Draw,
+    claims: Sequence[Claim],
+    console: Console,
+) -> None:
+    """Searches, resuming what is there, and writes results, figures and the summary, last.
+
+    Args:
+      directory: where everything goes.
+      config: the configuration, a dataclass with `levels`.
+      dataset: what is trained on.
+      plan: how populations run.
+      search: finds the tickets, given a store and a progress callback.
+      draw: makes the figures by name.
+      claims: what to judge.
+      console: where progress is shown.
+    """
+    from jaxticket import plots
+
+    began = time.monotonic()
+    facts = {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256}
+    directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
+    with (
+        CheckpointStore(directory.checkpoints) as store,
+        ProgressDisplay(console, config.levels) as progress,
+    ):
+        result = search(store, progress)
+    results = to_dataset(result)
+    write_results(directory.results, results)
+    plots.save(draw(results, result), directory.figures)
+    content = {
+        "experiment": directory.experiment,
+        "config": dataclasses.asdict(config),
+        "seconds": round(time.monotonic() - began, 1),
+        "claims": judge(claims, results),
+        "diverged": diverged_networks(results),
+    }
+    write_json(directory.summary, {**content, "config": _plain(content["config"])})
+
+
+def report(directory: RunDirectory, console: Console, *, check: bool, exact_only: bool) -> int:
+    """Prints what a complete run found, and decides the exit code.
+
+    Args:
+      directory: of a complete run.
+      console: where to print.
+      check: whether a claim that does not hold fails the run.
+      exact_only: whether only the exact claims are asserted, as at smoke size.
+
+    Returns:
+      0, or 1 if a network diverged or a checked claim does not hold.
+    """
+    results = read_results(directory.results)
+    summary = read_json(directory.summary)
+    console.print(results_table(results))
+    console.print(claims_table(summary["claims"]))
+    console.print(f"{summary['seconds']:.0f} s; results, figures and verdicts: {directory.path}")
+    asserted = [claim for claim in summary["claims"] if claim["exact"] or not exact_only]
+    broken = [claim["id"] for claim in asserted if not claim["holds"]]
+    code = 0
+    if summary["diverged"]:
+        _complain(describe_diverged(summary["diverged"]))
+        code = FAILED
+    if check and broken:
+        _complain(f"--check: {len(broken)} of {len(asserted)} claims fail: {', '.join(broken)}")
+        code = FAILED
+    elif check:
+        kind = "exact claims" if exact_only else "claims"
+        console.print(f"--check: all {len(asserted)} {kind} hold")
+    return code
+
+
+def device_line(plan: Plan) -> str:
+    """Says what a run computes with.
+
+    Args:
+      plan: how populations run.
+
+    Returns:
+      One line.
+    """
+    return f"jax {jax.__version__}; plan: {plan}"
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {message}", markup=False)
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(v) if isinstance(v, Path) else v for name, v in config.items()}

@@ -1,0 +1,48 @@
+"""The early-stop step: where validation loss was lowest, found after the fact."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def early_stop_step(validation_loss: "xarray.DataArray") -> "xarray.DataArray":
+    """Finds the step of minimum validation loss, the first one if there are several.
+
+    Args:
+      validation_loss: with a dimension `step`; NaN where not evaluated.
+
+    Returns:
+      `int64` without the dimension `step`; −1 where no loss is finite.
+
+    Example:
+      >>> import numpy as np, xarray
+      >>> loss = xarray.DataArray([2.0, 0.5, 0.7], {"step": [0, 100, 200]}, dims="step")
+      >>> int(early_stop_step(loss))
+      100
+
+    Source: 1803.03635, section 2: "early-stopping iteration".
+    """
+    import numpy as np
+
+    comparable = validation_loss.where(np.isfinite(validation_loss), np.inf)
+    step = validation_loss["step"][comparable.argmin("step")].drop_vars("step")
+    return step.where(np.isfinite(comparable.min("step")), -1).astype("int64")
+
+
+def at_early_stop(dataset: "xarray.Dataset", name: str) -> "xarray.DataArray":
+    """Reads a curve at each network's own early-stop step.
+
+    Args:
+      dataset: from `jaxticket.runs`, with `early_stop_step`.
+      name: a curve, e.g. `"test_accuracy"`.
+
+    Returns:
+      The values (arm, level, replicate); NaN where the network is not valid.
+
+    Example:
+      See `experiments.lenet`.
+    """
+    stop = dataset["early_stop_step"]
+    known = stop.where(stop >= 0, dataset["step"][0])
+    return dataset[name].sel(step=known).drop_vars("step").where(dataset["valid"] & (stop >= 0))

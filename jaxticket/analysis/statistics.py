@@ -1,0 +1,75 @@
+"""Intervals over replicates."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A mean with its confidence interval.
+
+    Attributes:
+      mean: the mean over replicates.
+      low: lower end.
+      high: upper end.
+      number: replicates that took part.
+    """
+
+    mean: float
+    low: float
+    high: float
+    number: int
+
+    def __str__(self) -> str:
+        """Writes mean and interval."""
+        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}] (n = {self.number})"
+
+
+def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Gives the mean of independent replicates with its Student t interval.
+
+    x̄ ± t_{n−1} s / √n, with s the sample standard deviation. Values that are NaN (networks
+    that are not valid) are left out.
+
+    Args:
+      values: `float[replicates]`.
+      confidence: coverage of the interval.
+
+    Returns:
+      The interval; infinite with one replicate, NaN with none.
+
+    Example:
+      >>> print(mean_interval(np.array([1.0, 2.0, 3.0])))
+      2 [-0.4841, 4.484] (n = 3)
+    """
+    from scipy import stats
+
+    kept = np.asarray(values, np.float64)
+    kept = kept[~np.isnan(kept)]
+    if len(kept) == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    mean = float(kept.mean())
+    if len(kept) == 1:
+        return Interval(mean, -np.inf, np.inf, 1)
+    half = stats.t.ppf(0.5 + confidence / 2, len(kept) - 1) * stats.sem(kept)
+    return Interval(mean, mean - float(half), mean + float(half), len(kept))
+
+
+def paired_interval(
+    first: np.ndarray, second: np.ndarray, confidence: float = 0.95
+) -> Interval:
+    """Gives the mean of first − second with its paired Student t interval.
+
+    Args:
+      first: `float[replicates]`.
+      second: the same replicates under the other condition.
+      confidence: coverage of the interval.
+
+    Returns:
+      The interval of the difference; pairs with a NaN are left out.
+
+    Example:
+      >>> print(paired_interval(np.array([2.0, 3.0]), np.array([1.0, 2.0])))
+      1 [1, 1] (n = 2)
+    """
+    return mean_interval(np.asarray(first, np.float64) - np.asarray(second, np.float64), confidence)

@@ -1,0 +1,27 @@
+"""Results as figures: each function takes a dataset of `jaxticket.runs` and returns a `Figure`.
+
+The figures stand alone: no window is opened, no backend chosen and no state of
+`matplotlib.pyplot` touched. Whatever a figure lacks can be added to the axes it holds.
+"""
+
+from jaxticket.plots.curves import learning_curves
+from jaxticket.plots.density import (
+    accuracy_against_density,
+    both_against_density,
+    early_stop_against_density,
+)
+from jaxticket.plots.saving import save
+from jaxticket.plots.sparsity import layer_densities, mask_images
+from jaxticket.plots.style import APPEARANCES, Appearance
+
+__all__ = [
+    "APPEARANCES",
+    "Appearance",
+    "accuracy_against_density",
+    "both_against_density",
+    "early_stop_against_density",
+    "layer_densities",
+    "learning_curves",
+    "mask_images",
+    "save",
+]

@@ -1,0 +1,158 @@
+"""The papers' main figures: accuracy and early-stop step against the weights remaining."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from jaxticket.arms import ARMS
+from jaxticket.plots import networks, style
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def accuracy_against_density(
+    results: "xarray.Dataset",
+    metric: str = "test_accuracy",
+    *,
+    arms: Sequence[str] | None = None,
+) -> Figure:
+    """Draws accuracy at the early-stop step against the percent of weights remaining.
+
+    A line is the mean over the replicates that are valid, its bars reach from the least to the
+    greatest of them, and a cross at the bottom marks a density where some replicate diverged.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`.
+      metric: any curve of the results.
+      arms: which arms, all of them unless given.
+
+    Returns:
+      The figure, with one pair of axes.
+
+    Raises:
+      TicketError: for an arm or a metric that the results do not hold, or results without
+        early-stop steps.
+
+    Example:
+      `accuracy_against_density(jaxticket.runs.load(directory).results, arms=["ticket", "reinit"])`
+
+    Source: 1803.03635, figures 1 and 4.
+    """
+    return _figure(results, [metric], arms)
+
+
+def early_stop_against_density(
+    results: "xarray.Dataset", *, arms: Sequence[str] | None = None
+) -> Figure:
+    """Draws the early-stop step against the percent of weights remaining.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`.
+      arms: which arms, all of them unless given.
+
+    Returns:
+      The figure, with one pair of axes, drawn as in `accuracy_against_density`.
+
+    Raises:
+      TicketError: for an arm that the results do not hold, or results without early-stop steps.
+
+    Source: 1803.03635, figures 1 and 4.
+    """
+    return _figure(results, [None], arms)
+
+
+def both_against_density(
+    results: "xarray.Dataset",
+    metric: str = "test_accuracy",
+    *,
+    arms: Sequence[str] | None = None,
+) -> Figure:
+    """Draws `accuracy_against_density` and `early_stop_against_density` side by side.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`.
+      metric: any curve of the results.
+      arms: which arms, all of them unless given.
+
+    Returns:
+      The figure: accuracy at the left, early-stop step at the right, one legend.
+
+    Raises:
+      TicketError: as `accuracy_against_density`.
+    """
+    return _figure(results, [metric, None], arms)
+
+
+def _figure(
+    results: "xarray.Dataset", metrics: list[str | None], arms: Sequence[str] | None
+) -> Figure:
+    chosen = networks.choose_arms(results, arms)
+    rows = -(-(len(chosen) + 1) // len(metrics))
+    width = 5.4 if len(metrics) == 1 else 9.0
+    figure, panels = style.panels(len(metrics), width, 3.1 + 0.17 * rows)
+    entries: dict[str, Any] = {}
+    for axes, metric in zip(panels, metrics, strict=True):
+        entries = _draw(axes, results, metric, chosen)
+    style.legend(figure, entries, columns=len(metrics))
+    return figure
+
+
+def _draw(
+    axes: Axes, results: "xarray.Dataset", metric: str | None, arms: list[str]
+) -> dict[str, Any]:
+    """Fills one pair of axes; returns what the legend shows, by label."""
+    curve = None if metric is None else networks.choose_metric(results, metric)
+    values = networks.stopped(results, metric)
+    entries = {}
+    for place, arm in enumerate(arms):
+        entries[_label(results, arm)] = _draw_arm(axes, results, values.sel(arm=arm), arm, place)
+    entries["dense network"] = _draw_dense(axes, values.sel(arm=arms[0]).isel(level=[0]))
+    style.density_axis(axes, results["density"].values)
+    if curve is None:
+        axes.set_ylabel("early-stop step", fontsize=style.TEXT)
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    else:
+        label = networks.metric_label(curve)
+        axes.set_ylabel(f"{label}\nat the early-stop step", fontsize=style.TEXT)
+    if not np.isfinite(values.sel(arm=arms)).any():
+        style.say_empty(axes)
+    return entries
+
+
+def _draw_arm(
+    axes: Axes, results: "xarray.Dataset", values: "xarray.DataArray", arm: str, place: int
+) -> Any:
+    percent = 100 * results["density"].values
+    summary = networks.over_replicates(values)
+    colour, marker = style.appearance(arm)
+    # Earlier arms lie over later ones: the ticket, which comes first, is never hidden.
+    looks = {"color": colour, "marker": marker, "zorder": 3 - place / 100, "label": arm}
+    container = axes.errorbar(percent, summary.mean, summary.bars, **looks, **style.BARS)
+    lost, _ = networks.invalid_counts(results, arm)
+    if lost.any():
+        crosses = {"marker": "x", "linestyle": "none", "markersize": 4.5, "clip_on": False}
+        height = np.full(int((lost > 0).sum()), 0.02 + 0.035 * place)
+        base = axes.get_xaxis_transform()
+        axes.plot(
+            percent[lost > 0], height, color=colour, transform=base, label="_diverged", **crosses
+        )
+    return container
+
+
+def _draw_dense(axes: Axes, values: "xarray.DataArray") -> Any:
+    """Draws the dense networks' mean across all densities."""
+    mean = float(networks.over_replicates(values).mean[0])
+    return axes.axhline(mean, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _label(results: "xarray.Dataset", arm: str) -> str:
+    question = f": {ARMS[arm].question}" if arm in ARMS else ""
+    _, lost = networks.invalid_counts(results, arm)
+    note = f" (× {lost} of {results.sizes['replicate']} diverged)" if lost else ""
+    return arm.replace("_", " ") + question + note

@@ -1,0 +1,119 @@
+"""Which networks a figure shows, and their mean and range over replicates."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxticket.analysis import at_early_stop
+from jaxticket.errors import TicketError, unknown
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Range(NamedTuple):
+    """Mean, least and greatest over replicates; NaN where no replicate has a value.
+
+    Attributes:
+      mean: `float64`, without the dimension `replicate`.
+      low: the same shape.
+      high: the same shape.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def bars(self) -> np.ndarray:
+        """Distances from the mean to the least and the greatest, `[2, ...]`, for `errorbar`."""
+        # The mean of equal values can pass them by a rounding, and matplotlib refuses that.
+        return np.maximum(np.stack([self.mean - self.low, self.high - self.mean]), 0)
+
+
+def over_replicates(values: "xarray.DataArray") -> Range:
+    """Summarises values over replicates, leaving out those that are not finite.
+
+    Args:
+      values: with a dimension `replicate`.
+
+    Returns:
+      Mean and range.
+
+    Example:
+      >>> import xarray
+      >>> over_replicates(xarray.DataArray([1.0, 2.0, float("nan")], dims="replicate")).mean
+      array(1.5)
+    """
+    values = values.astype(np.float64)
+    known = np.isfinite(values)
+    count = known.sum("replicate")
+    mean = values.where(known, 0).sum("replicate") / count.where(count > 0)
+    low = values.where(known, np.inf).min("replicate").where(count > 0)
+    high = values.where(known, -np.inf).max("replicate").where(count > 0)
+    return Range(mean.values, low.values, high.values)
+
+
+def choose_arms(results: "xarray.Dataset", arms: Sequence[str] | None) -> list[str]:
+    """Checks the names of arms against what the results hold; None means all of them.
+
+    Raises:
+      TicketError: for an arm that is not there, or none at all.
+    """
+    present = [str(arm) for arm in results["arm"].values]
+    chosen = present if arms is None else list(arms)
+    for arm in chosen:
+        if arm not in present:
+            raise unknown("arm", arm, present)
+    if not chosen:
+        raise TicketError(f"arms: got none, expected some of {', '.join(present)}")
+    return chosen
+
+
+def choose_metric(results: "xarray.Dataset", metric: str) -> "xarray.DataArray":
+    """Finds a curve by its name.
+
+    Raises:
+      TicketError: if the results have no such curve; the error lists those they have.
+    """
+    curves = [str(name) for name, values in results.data_vars.items() if "step" in values.dims]
+    if metric not in curves:
+        raise unknown("metric", metric, curves)
+    return results[metric]
+
+
+def metric_label(curve: "xarray.DataArray") -> str:
+    """Writes a curve's name with its unit, if it has one."""
+    units = curve.attrs.get("units")
+    return str(curve.name).replace("_", " ") + (f" ({units})" if units else "")
+
+
+def stopped(results: "xarray.Dataset", metric: str | None) -> "xarray.DataArray":
+    """Reads a curve at each network's early-stop step, or that step itself if no curve is named.
+
+    Returns:
+      (arm, level, replicate), NaN where a network is not valid or has no such step.
+
+    Raises:
+      TicketError: if the results have no early-stop steps.
+    """
+    if "early_stop_step" not in results:
+        raise TicketError(
+            "results: there is no early_stop_step, since the learner reports no validation_loss; "
+            "plot learning_curves instead"
+        )
+    if metric is not None:
+        return at_early_stop(results, metric)
+    steps = results["early_stop_step"]
+    return steps.where(results["valid"] & (steps >= 0))
+
+
+def invalid_counts(results: "xarray.Dataset", arm: str) -> tuple[np.ndarray, int]:
+    """Counts networks left out because they, or what gave their mask, diverged.
+
+    Returns:
+      How many at each level, `int64[levels]`; and how many replicates have any.
+    """
+    invalid = ~results["valid"].sel(arm=arm).astype(bool)
+    return invalid.sum("replicate").values, int(invalid.any("level").sum())

@@ -1,0 +1,26 @@
+"""What is kept of a run, and how to get it back.
+
+A run directory holds `config.json`, `environment.json`, `checkpoints/`, `results.nc`,
+`summary.json` and `figures/`. `load` opens one; `RunDirectory` and `CheckpointStore` make one.
+"""
+
+from jaxticket.runs.checkpoints import CheckpointStore
+from jaxticket.runs.directory import RunDirectory, run_hash
+from jaxticket.runs.environment import describe_environment
+from jaxticket.runs.files import read_json, write_json
+from jaxticket.runs.loading import Run, load
+from jaxticket.runs.results import read_results, to_dataset, write_results
+
+__all__ = [
+    "CheckpointStore",
+    "Run",
+    "RunDirectory",
+    "describe_environment",
+    "load",
+    "read_json",
+    "read_results",
+    "run_hash",
+    "to_dataset",
+    "write_json",
+    "write_results",
+]

@@ -1,0 +1,213 @@
+"""Finished networks as Orbax checkpoints: masks at one bit a weight, pruned weights left out."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxticket import masks
+from jaxticket.errors import TicketError
+from jaxticket.masks.prunable import path_string
+from jaxticket.records import Origin, Record, Template
+
+try:
+    import orbax.checkpoint.v1 as ocp  # pyright: ignore[reportMissingImports]
+except ImportError:  # where the v1 API has not left its first home
+    import orbax.checkpoint.experimental.v1 as ocp
+
+SCHEMA = 1
+"""Version of the layout below; raised whenever it changes."""
+
+
+class CheckpointStore:
+    """Keeps records under `directory`, one Orbax step a record, in the order of saving.
+
+    Step n of the ticket's levels is level n; the chunks of the controls follow. Each step
+    describes itself: leaves are named by their path, and the metadata hold coordinates and
+    shapes. Saving goes on in the background until the next call or `close`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Opens or makes the folder.
+
+        Args:
+          directory: where the steps are.
+        """
+        self._checkpointer = ocp.training.Checkpointer(
+            directory.absolute(), cleanup_tmp_directories=True
+        )
+        self._origin: Origin | None = None
+
+    def __enter__(self) -> "CheckpointStore":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """Closes."""
+        self.close()
+
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._checkpointer.close()
+
+    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+        """Gives back what was saved, with the trees that `template` describes."""
+        steps = self.steps()
+        records = [self.read(step) for step in steps]
+        rebuilt = [
+            record._replace(
+                masks=_rebuild(template.mask, record.masks),
+                params=_rebuild(template.state.params, record.params),
+                observed=_unnumber(template.observed, record.observed),
+            )
+            for record in records
+        ]
+        return (self._read_origin(template) if steps else None), rebuilt
+
+    def save_origin(self, origin: Origin) -> None:
+        """Keeps the origin until the first record, with which it is saved in one piece."""
+        self._origin = origin
+
+    def save(self, record: Record) -> None:
+        """Saves a record as the next step, in the background."""
+        self._checkpointer.wait()
+        items: dict[str, Any] = {"record": _encode(record)}
+        if self._origin is not None:
+            items["origin"] = {
+                "initial": _by_path(self._origin.initial),
+                "rewound": _number(self._origin.rewound),
+            }
+            self._origin = None
+        self._checkpointer.save_checkpointables_async(
+            len(self._checkpointer.checkpoints), items, custom_metadata=_metadata(record)
+        )
+
+    def steps(self) -> list[int]:
+        """Lists what is there.
+
+        Returns:
+          Steps from 0 on.
+        """
+        return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
+
+    def coordinates(self) -> dict[tuple[str, int, int], tuple[int, int]]:
+        """Lists the finished networks, from the metadata alone.
+
+        Returns:
+          `(step, place in the step)` by `(arm, level, replicate)`.
+        """
+        found = {}
+        for step in self.steps():
+            metadata = self._metadata(step)
+            names = zip(
+                metadata["arms"], metadata["levels"], metadata["replicates"], strict=True
+            )
+            found |= {name: (step, place) for place, name in enumerate(names)}
+        return found
+
+    def read(self, step: int) -> Record:
+        """Reads one record; its trees are flat dicts by leaf path.
+
+        Args:
+          step: the Orbax step.
+
+        Returns:
+          The record, masks unpacked and pruned weights restored as zeros.
+
+        Raises:
+          TicketError: if it has another schema.
+        """
+        metadata = self._metadata(step)
+        content = self._checkpointer.load_checkpointables(step, {"record": None})["record"]
+        return _decode(content, metadata)
+
+    def _metadata(self, step: int) -> dict[str, Any]:
+        metadata: Any = self._checkpointer.metadata(step).custom_metadata
+        if not metadata or metadata.get("schema") != SCHEMA:
+            raise TicketError(
+                f"{self._checkpointer.directory}: checkpoint {step} has schema "
+                f"{(metadata or {}).get('schema')}, expected {SCHEMA}; read it with the version "
+                "that wrote it or start again with --fresh"
+            )
+        return metadata
+
+    def initial_params(self) -> dict[str, np.ndarray]:
+        """Reads the replicates' initial params by leaf path.
+
+        Returns:
+          `float[replicates, ...]` by path.
+        """
+        return self._checkpointer.load_checkpointables(0, {"origin": None})["origin"]["initial"]
+
+    def _read_origin(self, template: Template) -> Origin:
+        content = self._checkpointer.load_checkpointables(0, {"origin": None})["origin"]
+        return Origin(
+            _rebuild(template.state.params, content["initial"]),
+            _unnumber(template.state, content["rewound"]),
+        )
+
+
+def _metadata(record: Record) -> dict[str, Any]:
+    masked = _by_path(record.masks)
+    return {
+        "schema": SCHEMA,
+        "arms": list(record.arms),
+        "levels": [int(level) for level in record.levels],
+        "replicates": [int(replicate) for replicate in record.replicates],
+        "prunable": {path: list(leaf.shape) for path, leaf in masked.items()},
+    }
+
+
+def _encode(record: Record) -> dict[str, Any]:
+    masked = _by_path(record.masks)
+    params = _by_path(record.params)
+    kept = masks.compress(params, {path: masked.get(path) for path in params})
+    content = {
+        "steps": np.asarray(record.steps),
+        "curves": record.curves,
+        "masks": masks.pack(masked),
+        "params": kept,
+        "observed": _number(record.observed),
+    }
+    return {name: part for name, part in content.items() if not _is_empty(part)}
+
+
+def _decode(content: dict[str, Any], metadata: dict[str, Any]) -> Record:
+    like = {
+        path: jax.ShapeDtypeStruct(tuple(shape), bool)
+        for path, shape in metadata["prunable"].items()
+    }
+    masked = masks.unpack(content["masks"], like)
+    params = masks.expand(content["params"], {p: masked.get(p) for p in content["params"]})
+    return Record(
+        arms=tuple(metadata["arms"]),
+        levels=tuple(metadata["levels"]),
+        replicates=tuple(metadata["replicates"]),
+        steps=content["steps"],
+        curves=content["curves"],
+        masks=masked,
+        params=params,
+        observed=content.get("observed", {}),
+    )
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {path_string(path): leaf for path, leaf in leaves}
+
+
+def _rebuild(template: Any, flat: dict[str, Any]) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: flat[path_string(path)], template)
+
+
+def _number(tree: Any) -> dict[str, Any]:
+    return {f"{i:05}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def _unnumber(template: Any, flat: dict[str, Any]) -> Any:
+    return jax.tree.unflatten(jax.tree.structure(template), [flat[name] for name in sorted(flat)])
+
+
+def _is_empty(part: Any) -> bool:
+    return isinstance(part, dict) and not part

@@ -1,0 +1,177 @@
+"""The run directory: one configuration, one folder, found again by its hash."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jaxticket.errors import TicketError
+from jaxticket.runs.environment import describe_environment
+from jaxticket.runs.files import read_json, write_json
+
+_OURS = ("config.json", "environment.json", "checkpoints", "results.nc", "summary.json", "figures")
+
+
+def run_hash(config: Any) -> str:
+    """Hashes what a configuration changes: fields that differ from their defaults.
+
+    A field that is added later with a default moves no old run. Fields whose metadata hold
+    `{"science": False}` (where results go, how they are computed) do not count.
+
+    Args:
+      config: a frozen dataclass with defaults.
+
+    Returns:
+      Twelve hexadecimal digits.
+
+    Example:
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Config:
+      ...     levels: int = 16
+      >>> run_hash(Config()) == run_hash(Config(levels=16)) != run_hash(Config(levels=3))
+      True
+    """
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in _science(config)
+        if getattr(config, field.name) != field.default
+    }
+    text = json.dumps(changed, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class RunDirectory:
+    """A folder that belongs to one experiment and one configuration.
+
+    Attributes:
+      path: the folder.
+      experiment: its name.
+    """
+
+    def __init__(
+        self, experiment: str, config: Any, out: Path | None = None, *, fresh: bool = False
+    ) -> None:
+        """Opens or makes the folder, without writing into a folder that is not ours.
+
+        Args:
+          experiment: its name.
+          config: a frozen dataclass with defaults.
+          out: the folder; `runs/<experiment>/<hash>` if `None`.
+          fresh: discard what an earlier run left there.
+
+        Raises:
+          TicketError: if the folder belongs to something else or cannot be written.
+        """
+        self.experiment = experiment
+        self.path = out or Path("runs") / experiment / run_hash(config)
+        self._config_file = self.path / "config.json"
+        self._content = {
+            "experiment": experiment,
+            "hash": run_hash(config),
+            "config": dataclasses.asdict(config),
+        }
+        self._check_place()
+        if fresh:
+            self._discard()
+        elif self._config_file.exists():
+            self._check_same(config)
+        self._make()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the finished networks are."""
+        return self.path / "checkpoints"
+
+    @property
+    def results(self) -> Path:
+        """The labelled results, once the run is complete."""
+        return self.path / "results.nc"
+
+    @property
+    def summary(self) -> Path:
+        """The verdicts, written last: a run that has them is complete."""
+        return self.path / "summary.json"
+
+    @property
+    def figures(self) -> Path:
+        """Where the figures are."""
+        return self.path / "figures"
+
+    def record_environment(self, **facts: Any) -> None:
+        """Appends where this start of the run runs, and checks that the data are the same.
+
+        Args:
+          **facts: what the experiment adds; `data` must hold the data's `sha256`.
+
+        Raises:
+          TicketError: if an earlier start of the run read other data.
+        """
+        file = self.path / "environment.json"
+        starts = read_json(file)["starts"] if file.exists() else []
+        now = describe_environment() | facts
+        if starts and starts[0]["data"]["sha256"] != now["data"]["sha256"]:
+            raise TicketError(
+                f"{self.path}: the run began with data of sha256 "
+                f"{starts[0]['data']['sha256'][:12]} ({starts[0]['data']['source']}), now "
+                f"{now['data']['sha256'][:12]} ({now['data']['source']}); give the same data or "
+                "another --out, or start again with --fresh"
+            )
+        write_json(file, {"starts": [*starts, now]})
+
+    def _check_place(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise TicketError(f"--out {self.path}: is a file, expected a folder; choose another")
+        strange = self.path.is_dir() and any(self.path.iterdir()) and not self._is_ours()
+        if strange:
+            raise TicketError(
+                f"--out {self.path}: holds other files and no config.json of a run; choose an "
+                "empty or new folder"
+            )
+
+    def _is_ours(self) -> bool:
+        # A run that was killed while config.json was being written left only that.
+        names = {path.name for path in self.path.iterdir()}
+        return "config.json" in names or names == {".config.json.partial"}
+
+    def _check_same(self, config: Any) -> None:
+        there = read_json(self._config_file)
+        mine = json.loads(json.dumps(self._content, default=str))
+        names = [field.name for field in _science(config)]
+        faults = [
+            f"{name} {there['config'].get(name)!r} there, {mine['config'][name]!r} now"
+            for name in names
+            if there["config"].get(name, mine["config"][name]) != mine["config"][name]
+        ]
+        if there["experiment"] != mine["experiment"]:
+            faults.insert(0, f"experiment {there['experiment']!r} there")
+        if faults:
+            raise TicketError(
+                f"--out {self.path}: belongs to another configuration ({'; '.join(faults)}); "
+                "choose another folder, or --fresh to discard what is there"
+            )
+
+    def _discard(self) -> None:
+        for name in _OURS:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._config_file.exists():
+                write_json(self._config_file, json.loads(json.dumps(self._content, default=str)))
+            (self.path / ".writable").touch()
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise TicketError(
+                f"--out {self.path}: cannot be written ({error.strerror}); choose a folder of yours"
+            ) from None
+
+
+def _science(config: Any) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(config) if field.metadata.get("science", True)]

@@ -1,0 +1,140 @@
+"""Opening a run directory, with nothing but the directory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxticket.errors import TicketError
+from jaxticket.records import Network, Record
+from jaxticket.runs.checkpoints import CheckpointStore
+from jaxticket.runs.files import read_json
+from jaxticket.runs.results import read_results
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Run:
+    """A run that was made earlier.
+
+    Attributes:
+      path: its directory.
+      config: its configuration, as a dict.
+      environment: where it ran, one entry a start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the directory; networks are read when they are asked for.
+
+        Args:
+          path: the run directory.
+
+        Raises:
+          TicketError: if it is none.
+        """
+        self.path = path
+        self.config: dict[str, Any] = read_json(path / "config.json")["config"]
+        self.environment: dict[str, Any] = read_json(path / "environment.json")
+        self._store = CheckpointStore(path / "checkpoints")
+        self._places = self._store.coordinates()
+        self._cache: tuple[int, Record] | None = None
+
+    @property
+    def results(self) -> "xarray.Dataset":
+        """All curves, as `jaxticket.runs.to_dataset` describes them."""
+        return read_results(self.path / "results.nc")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The verdicts on the claims."""
+        return read_json(self.path / "summary.json")
+
+    def network(self, arm: str, level: int, replicate: int) -> Network:
+        """Reads one finished network.
+
+        Args:
+          arm: its arm; at level 0 all arms share the dense network.
+          level: its level.
+          replicate: its replicate.
+
+        Returns:
+          Mask and trained params as nested dicts of NumPy arrays, curves, and their steps.
+
+        Raises:
+          TicketError: if the run has no such network (yet), saying what it has.
+        """
+        wanted = ("ticket" if level == 0 else arm, level, replicate)
+        if wanted not in self._places:
+            raise TicketError(
+                f"{self.path}: no network {wanted}; there are {len(self._places)}, of the arms "
+                f"{sorted({a for a, _, _ in self._places})} and levels 0 to "
+                f"{max((n for _, n, _ in self._places), default=-1)}"
+            )
+        step, place = self._places[wanted]
+        record = self._read(step)
+        return Network(
+            _nested({path: leaf[place] for path, leaf in record.masks.items()}, record.params),
+            _nested({path: leaf[place] for path, leaf in record.params.items()}),
+            {name: curve[place] for name, curve in record.curves.items()},
+            record.steps,
+        )
+
+    def mask(self, arm: str, level: int, replicate: int) -> Any:
+        """Reads the mask of one network; see `network`."""
+        return self.network(arm, level, replicate).mask
+
+    def params(self, arm: str, level: int, replicate: int) -> Any:
+        """Reads the trained params of one network; see `network`."""
+        return self.network(arm, level, replicate).params
+
+    def initial_params(self, replicate: int) -> Any:
+        """Reads the params at initialisation, θ_0.
+
+        Args:
+          replicate: the replicate.
+
+        Returns:
+          Nested dicts of NumPy arrays.
+        """
+        flat = self._store.initial_params()
+        return _nested({path: leaf[replicate] for path, leaf in flat.items()})
+
+    def _read(self, step: int) -> Record:
+        if self._cache is None or self._cache[0] != step:
+            self._cache = (step, self._store.read(step))
+        return self._cache[1]
+
+
+def load(path: str | Path) -> Run:
+    """Opens a run directory.
+
+    Args:
+      path: e.g. `runs/lenet/0123456789ab`.
+
+    Returns:
+      The run: its results, and masks and params of any arm, level and replicate.
+
+    Raises:
+      TicketError: if there is no run.
+
+    Example:
+      >>> load("/nonexistent")
+      Traceback (most recent call last):
+      ...
+      jaxticket.errors.TicketError: /nonexistent/config.json: not there; is /nonexistent a run \
+directory?
+    """
+    return Run(Path(path))
+
+
+def _nested(flat: dict[str, np.ndarray], all_paths: Any = ()) -> dict[str, Any]:
+    """Makes nested dicts of names joined by `/`; `None` at paths without a leaf."""
+    tree: dict[str, Any] = {}
+    for path in {**dict.fromkeys(all_paths), **flat}:
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = flat.get(path)
+    return tree

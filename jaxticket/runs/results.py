@@ -1,0 +1,188 @@
+"""Results as one labelled dataset: every curve of every network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxticket import masks
+from jaxticket.errors import TicketError
+from jaxticket.records import Record, Result
+from jaxticket.runs.files import replacing
+
+if TYPE_CHECKING:
+    import xarray
+
+UNITS = {"loss": "nats", "accuracy": "fraction correct"}
+"""Units of the metrics that supervised learners report."""
+
+
+def to_dataset(result: Result) -> "xarray.Dataset":
+    """Puts the curves of a result into one dataset.
+
+    At level 0 all arms show the one dense network. Evaluations that did not happen (before
+    the rewind step) are NaN.
+
+    Args:
+      result: from `find_tickets`.
+
+    Returns:
+      Curves `<split>_<metric>` (arm, level, replicate, step); `early_stop_step`,
+      `diverged_step` (−1: never) and `valid` (arm, level, replicate); `kept` (arm, level,
+      replicate, layer) and `size` (layer), weights; `nonzero_pruned` (arm, level, replicate),
+      pruned weights that are not 0.0 after training, and `regrown` (level, replicate), weights
+      of the ticket's mask that the level before had pruned: both 0 by contract; coordinates
+      also hold `density` (level).
+
+    Example:
+      See `jaxticket.runs.load`.
+    """
+    import xarray
+
+    from jaxticket.analysis import early_stop_step
+
+    dims = ("arm", "level", "replicate")
+    names = sorted(result.records[0].curves)
+    steps = np.unique(np.concatenate([record.steps for record in result.records]))
+    dataset = xarray.Dataset(
+        {name: ((*dims, "step"), _curves(result, name, steps)) for name in names},
+        coords={
+            "arm": list(result.arms),
+            "level": np.arange(result.levels),
+            "replicate": np.arange(result.replicates),
+            "step": steps,
+            "density": ("level", result.densities()),
+            "layer": list(masks.sizes(result.network("ticket", 0, 0).mask)),
+        },
+    )
+    for name in names:
+        dataset[name].attrs["units"] = UNITS.get(name.split("_", 1)[1], "")
+    dataset["size"] = ("layer", list(masks.sizes(result.network("ticket", 0, 0).mask).values()))
+    dataset["kept"] = ((*dims, "layer"), _per_network(result, _kept))
+    dataset["nonzero_pruned"] = (dims, _per_network(result, _nonzero_pruned))
+    dataset["regrown"] = (("level", "replicate"), _regrown(result))
+    diverged = _per_network(result, lambda record: record.diverged_steps())
+    dataset["diverged_step"] = (dims, diverged)
+    dataset["valid"] = (dims, _valid(result, diverged))
+    if "validation_loss" in dataset:
+        dataset["early_stop_step"] = early_stop_step(dataset["validation_loss"])
+    return dataset
+
+
+def write_results(path: Path, dataset: "xarray.Dataset") -> None:
+    """Writes a dataset as netCDF 4; the same dataset gives the same bytes.
+
+    Args:
+      path: the file.
+      dataset: from `to_dataset`.
+    """
+    with replacing(path) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def read_results(path: Path) -> "xarray.Dataset":
+    """Reads a dataset into memory.
+
+    Args:
+      path: a `results.nc`.
+
+    Returns:
+      The dataset.
+
+    Raises:
+      TicketError: if it is not there or damaged, naming the file.
+    """
+    import xarray
+
+    if not path.is_file():
+        raise TicketError(f"{path}: not there; the run has not finished, so rerun its command")
+    try:
+        return xarray.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TicketError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it and rerun the "
+            "command of the run, which makes it again from the checkpoints"
+        ) from None
+
+
+def _curves(result: Result, name: str, steps: np.ndarray) -> np.ndarray:
+    shape = (len(result.arms), result.levels, result.replicates, len(steps))
+    values = np.full(shape, np.nan, np.float32)
+    for record, place, where in _places(result):
+        columns = np.searchsorted(steps, record.steps)
+        values[(*where, slice(None))][..., columns] = record.curves[name][place]
+    return values
+
+
+def _per_network(result: Result, function: Any) -> np.ndarray:
+    """Fills an array (arm, level, replicate, ...) with what a function of records gives."""
+    first = function(result.records[0])
+    shape = (len(result.arms), result.levels, result.replicates, *first.shape[1:])
+    values = np.zeros(shape, first.dtype)
+    cache = {id(record): function(record) for record in result.records}
+    for record, place, where in _places(result):
+        values[where] = cache[id(record)][place]
+    return values
+
+
+def _places(result: Result) -> list[tuple[Record, int, Any]]:
+    """Lists each network with its place in the arrays; the dense one belongs to all arms."""
+    places = []
+    for record in result.records:
+        for i, (arm, level, replicate) in enumerate(record.coordinates):
+            index = slice(None) if level == 0 else result.arms.index(arm)
+            places.append((record, i, (index, level, replicate)))
+    return places
+
+
+def _kept(record: Record) -> np.ndarray:
+    layers = [
+        np.count_nonzero(leaf.reshape(leaf.shape[0], -1), axis=1)
+        for leaf in _leaves(record.masks)
+    ]
+    return np.stack(layers, axis=1)
+
+
+def _nonzero_pruned(record: Record) -> np.ndarray:
+    pairs = zip(_leaves(record.masks), _prunable_leaves(record), strict=True)
+    wrong = [((leaf != 0) & ~kept).reshape(len(kept), -1).sum(axis=1) for kept, leaf in pairs]
+    return np.sum(wrong, axis=0)
+
+
+def _prunable_leaves(record: Record) -> list[np.ndarray]:
+    import jax
+
+    paired = jax.tree.map(lambda p, m: None if m is None else p, record.params, record.masks)
+    return jax.tree.leaves(paired)
+
+
+def _regrown(result: Result) -> np.ndarray:
+    tickets = sorted((r for r in result.records if r.arms[0] == "ticket"), key=lambda r: r.levels)
+    counts = np.zeros((result.levels, result.replicates), np.int64)
+    for before, after in zip(tickets, tickets[1:], strict=False):
+        for old, new in zip(_leaves(before.masks), _leaves(after.masks), strict=True):
+            counts[after.levels[0]] += (new & ~old).reshape(len(new), -1).sum(axis=1)
+    return counts
+
+
+def _leaves(tree: Any) -> list[np.ndarray]:
+    import jax
+
+    return jax.tree.leaves(tree)
+
+
+def _valid(result: Result, diverged: np.ndarray) -> np.ndarray:
+    """Marks networks that stayed finite and whose mask came from networks that did.
+
+    The mask of level n comes from the ticket's levels before n, or, for one-shot arms, from
+    level 0 alone.
+    """
+    from jaxticket.arms import ARMS
+
+    finite = diverged < 0
+    valid = finite.copy()
+    for index, arm in enumerate(result.arms):
+        for level in range(1, result.levels):
+            ancestors = 1 if ARMS[arm].mask == "oneshot" else level
+            valid[index, level] &= finite[0, :ancestors].all(axis=0)
+    return valid

@@ -1,0 +1,250 @@
+"""The table of instances that every law runs over: add one row, and all laws test it.
+
+    @cases.every(cases.OPTIMIZERS)
+    def test_some_law(name): ...
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+
+from jaxticket import Examples, Model, Plan, allocate, arms, criteria, learners, masks, models
+from jaxticket import rewind as rewinding
+
+
+def every(names: Iterable[str], argument: str = "name") -> Any:
+    """Runs a law once for every row."""
+    return pytest.mark.parametrize(argument, list(names))
+
+
+# What is chosen by name in the library is a case by being there.
+
+CRITERIA = {
+    name: criteria.by_name(name)
+    for name in (*criteria.CRITERIA, *(f"inverse_{name}" for name in criteria.CRITERIA))
+}
+ACTIONS = rewinding.ACTIONS
+ARMS = arms.ARMS
+
+ALLOCATIONS: dict[str, allocate.Allocation] = {
+    "layerwise": allocate.layerwise({"*": 0.2, "output/*": 0.1}),
+    "uniform": allocate.uniform(0.3),
+    "globally": allocate.globally(0.25),
+}
+
+# Each row is a factory of a learning rate or a schedule, as the law of `restart` needs it.
+
+Factory = Callable[[Any], optax.GradientTransformation]
+
+
+def decaying() -> optax.Schedule:
+    """A warm-up and a cosine; the cast is for strict promotion."""
+    schedule = optax.warmup_cosine_decay_schedule(0.01, 0.1, warmup_steps=2, decay_steps=12)
+    return lambda count: schedule(jnp.asarray(count, jnp.float32))
+
+
+OPTIMIZERS: dict[str, tuple[Factory, Any]] = {
+    "sgd": (optax.sgd, 0.1),
+    "momentum": (lambda rate: optax.sgd(rate, 0.9), decaying()),
+    "nesterov": (lambda rate: optax.sgd(rate, 0.9, nesterov=True), 0.1),
+    "adam": (optax.adam, 0.1),
+    "adam_scheduled": (optax.adam, decaying()),
+    "adamw": (lambda rate: optax.adamw(rate, weight_decay=0.1), decaying()),
+    "lion": (lambda rate: optax.lion(rate, weight_decay=0.1), 0.01),
+    "rmsprop": (lambda rate: optax.rmsprop(rate, momentum=0.9, initial_scale=1.0), 0.01),
+    "adagrad": (optax.adagrad, 0.1),
+    "lamb": (lambda rate: optax.lamb(rate, weight_decay=0.1), 0.1),
+    "clipped": (
+        lambda rate: optax.chain(
+            optax.clip_by_global_norm(0.5), optax.add_decayed_weights(0.1), optax.sgd(rate, 0.9)
+        ),
+        decaying(),
+    ),
+    "injected": (lambda rate: optax.inject_hyperparams(optax.adam)(learning_rate=rate), decaying()),
+    "averaged": (lambda rate: optax.chain(optax.sgd(rate), optax.ema(0.9)), 0.1),
+}
+
+
+def optimizer(name: str) -> optax.GradientTransformation:
+    """Makes the optimizer of a row, with its own learning rate."""
+    make, rate = OPTIMIZERS[name]
+    return make(rate)
+
+
+# Networks on images of 2 x 3 pixels in 3 classes.
+
+SHAPE, CLASSES = (2, 3, 1), 3
+
+
+def handwritten() -> Model:
+    """A perceptron with one hidden layer, of plain dicts, made by no library."""
+
+    def init(key):
+        first, second = jax.random.split(key)
+        params = {
+            "hidden_0": {"kernel": jax.random.normal(first, (6, 5)), "bias": jnp.zeros(5)},
+            "output": {"kernel": jax.random.normal(second, (5, CLASSES)), "bias": jnp.zeros(3)},
+        }
+        return params, {}
+
+    def apply(params, model_state, x, *, train, key=None):
+        x = x.reshape(x.shape[0], -1)
+        hidden, output = params["hidden_0"], params["output"]
+        x = jnp.tanh(x @ hidden["kernel"] + hidden["bias"][None])
+        return x @ output["kernel"] + output["bias"][None], model_state
+
+    return Model(init, apply)
+
+
+_uniform = jax.nn.initializers.glorot_uniform()
+
+
+class _Normalised(linen.Module):
+    """Batch statistics and dropout."""
+
+    @linen.compact
+    def __call__(self, x, *, train):
+        x = x.reshape(x.shape[0], -1)
+        x = linen.Dense(5, kernel_init=_uniform, name="hidden_0")(x)
+        x = linen.BatchNorm(use_running_average=not train, momentum=0.9, name="norm")(x)
+        x = linen.Dropout(0.25, deterministic=not train)(linen.relu(x))
+        return linen.Dense(CLASSES, kernel_init=_uniform, name="output")(x)
+
+
+class _Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.hidden_0 = nnx.Linear(6, 5, kernel_init=_uniform, rngs=rngs)
+        self.output = nnx.Linear(5, CLASSES, kernel_init=_uniform, rngs=rngs)
+
+    def __call__(self, x):
+        return self.output(nnx.relu(self.hidden_0(x.reshape(x.shape[0], -1))))
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "handwritten": handwritten,
+    "mlp": lambda: models.mlp(SHAPE, (5,), CLASSES, initializer="glorot_uniform"),
+    "linen_with_batch_statistics": lambda: models.from_linen(_Normalised(), SHAPE),
+    "nnx": lambda: models.from_nnx(_Nnx),
+}
+
+PLANS: dict[str, Callable[[], Plan]] = {
+    "map_on_1": lambda: Plan("map"),
+    "map_on_2": lambda: Plan("map", devices=2),
+    "map_on_8": lambda: Plan("map", devices=8),
+    "vmap_on_1": lambda: Plan("vmap"),
+    "vmap_on_2": lambda: Plan("vmap", devices=2),
+}
+
+
+def examples(number: int, seed: int = 0) -> Examples:
+    """Images and labels drawn at random."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (number, *SHAPE), np.uint8)
+    return Examples(images, generator.integers(0, CLASSES, number).astype(np.int32))
+
+
+def data() -> dict[str, Examples]:
+    """Splits of sizes that no batch size divides."""
+    return {"train": examples(26), "validation": examples(10, seed=1)}
+
+
+def learner(model: str = "handwritten", optimizer: str = "adamw") -> learners.Learner:
+    """Makes a learner of two rows."""
+    make, rate = OPTIMIZERS[optimizer]
+    return learners.supervised(MODELS[model](), make(rate))
+
+
+# Params, and masks over them, for the laws that train nothing.
+
+LAYERS = {"hidden_0/kernel": (6, 5), "output/kernel": (5, 3)}
+
+
+def params(seed: int = 0) -> dict[str, Any]:
+    """Params of the handwritten network with values drawn at random, biases too."""
+    generator = np.random.default_rng(seed)
+    draw = lambda *shape: jnp.asarray(generator.normal(size=shape), jnp.float32)  # noqa: E731
+    return {
+        "hidden_0": {"kernel": draw(6, 5), "bias": draw(5)},
+        "output": {"kernel": draw(5, 3), "bias": draw(3)},
+    }
+
+
+def mask(seed: int = 0, density: float = 0.5) -> dict[str, Any]:
+    """A random mask for `params`, that keeps and prunes something in every layer."""
+    generator = np.random.default_rng(seed)
+
+    def draw(*shape):
+        size = int(np.prod(shape))
+        kept = np.arange(size) < max(1, round(density * size))
+        return jnp.asarray(generator.permutation(kept).reshape(shape))
+
+    return {
+        "hidden_0": {"kernel": draw(6, 5), "bias": None},
+        "output": {"kernel": draw(5, 3), "bias": None},
+    }
+
+
+def mask_like(learner: learners.Learner, seed: int = 0) -> Any:
+    """A random mask of half the weights for any learner's network."""
+    shapes = jax.eval_shape(learner.init, jax.random.key(0)).params
+    dense = jax.tree.map(lambda leaf: jnp.arange(leaf.size).reshape(leaf.shape), masks.ones(shapes))
+    half = jax.tree.map(lambda places: places < places.size // 2, dense)
+    return masks.shuffle(jax.random.key(seed), half)
+
+
+# Assertions on trees.
+
+
+def bits(leaf: Any) -> np.ndarray:
+    """The bytes of an array, so that 0.0 differs from -0.0 and NaN equals itself."""
+    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    leaf = np.ascontiguousarray(leaf)
+    return leaf.reshape(-1).view(np.uint8)
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    """Two trees are equal bit for bit."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True
+    ):
+        where = masks.path_string(path)
+        assert np.shape(a) == np.shape(b), where
+        np.testing.assert_array_equal(bits(a), bits(b), err_msg=where)
+
+
+def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    """Two trees are equal to a tolerance."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True
+    ):
+        where = masks.path_string(path)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=where)
+
+
+def assert_zero_where_pruned(params: Any, mask: Any) -> None:
+    """Every pruned weight is +0.0, and the mask does prune something."""
+    pruned = jax.tree.leaves(
+        jax.tree.map(lambda p, m: None if m is None else np.asarray(p)[~np.asarray(m)], params, mask)
+    )
+    assert sum(leaf.size for leaf in pruned) > 0
+    for leaf in pruned:
+        assert not bits(leaf).any()
+
+
+def stack(trees: list[Any]) -> Any:
+    """Trees of networks as one population."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def member(population: Any, index: int) -> Any:
+    """One network of a population."""
+    return jax.tree.map(lambda leaf: leaf[index], population)

@@ -1,0 +1,264 @@
+"""The laws of allocation: exact counts, ties by the lower flat index, nested masks."""
+
+import re
+from fractions import Fraction
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxticket import MaskError, TicketError, allocate, criteria, masks, prune
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+# Many ties, both zeros, NaN and infinities.
+awkward = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, 1e-40, np.nan, -np.nan, np.inf, -np.inf])
+scores_of = lambda size: st.lists(awkward, min_size=size, max_size=size)  # noqa: E731
+bools_of = lambda size: st.lists(st.booleans(), min_size=size, max_size=size)  # noqa: E731
+
+
+def oracle(scores, kept, keep):
+    """Keeps the `keep` best, by the definition: NaN last, then higher first, then lower index."""
+    candidates = [index for index in range(len(scores)) if kept[index]]
+    worth = lambda i: -np.inf if np.isnan(scores[i]) else scores[i]  # noqa: E731
+    candidates.sort(key=lambda i: (np.isnan(scores[i]), -worth(i), i))
+    chosen = np.zeros(len(scores), bool)
+    chosen[candidates[:keep]] = True
+    return chosen
+
+
+jitted_keep = jax.jit(allocate.keep_highest)
+
+
+@given(scores_of(12), bools_of(12), st.integers(0, 12))
+def test_keep_highest_keeps_the_best_exactly(scores, kept, keep):
+    # XLA flushes numbers below the normal range, so the definition sees them flushed too.
+    scores = np.array(scores, np.float32)
+    scores[np.abs(scores) < np.finfo(np.float32).tiny] = 0.0
+    keep = min(keep, sum(kept))
+    chosen = jitted_keep(jnp.array(scores), jnp.array(kept), jnp.int32(keep))
+    assert int(chosen.sum()) == keep
+    np.testing.assert_array_equal(chosen, oracle(scores, kept, keep))
+
+
+def test_ties_break_by_the_lower_index_and_nan_ranks_below_minus_infinity():
+    scores = jnp.array([np.nan, 1.0, 1.0, -np.inf, 1.0])
+    mask = jnp.ones(5, bool)
+    order = [1, 2, 4, 3, 0]
+    for keep in range(6):
+        chosen = np.flatnonzero(jitted_keep(scores, mask, jnp.int32(keep)))
+        assert chosen.tolist() == sorted(order[:keep])
+
+
+def tree_of(flat):
+    flat = np.asarray(flat)
+    return {
+        "hidden_0": {"kernel": jnp.array(flat[:30].reshape(6, 5)), "bias": None},
+        "output": {"kernel": jnp.array(flat[30:45].reshape(5, 3)), "bias": None},
+    }
+
+
+def flat_of(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def expected_masks(name, scores, levels):
+    """The masks of all levels by the definition; the scores are new at every level."""
+    rates = {"layerwise": ["1/5", "1/10"], "uniform": ["3/10"] * 2, "globally": ["1/4"]}[name]
+    parts = [slice(0, 45)] if name == "globally" else [slice(0, 30), slice(30, 45)]
+    kept, every = np.ones(45, bool), [np.ones(45, bool)]
+    for level in range(1, levels):
+        following = np.zeros(45, bool)
+        for rate, part in zip(rates, parts, strict=True):
+            number = int(kept[part].sum())
+            # Python rounds a Fraction's half to even, as the definition does.
+            keep = number - round(Fraction(rate) * number)
+            following[part] = oracle(scores[level][part], kept[part], keep)
+        kept = following
+        every.append(kept)
+    return every
+
+
+jitted = {name: jax.jit(allocation.select) for name, allocation in cases.ALLOCATIONS.items()}
+
+
+@cases.every(cases.ALLOCATIONS)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_every_level_is_the_oracles_and_nested_in_the_one_before(name, seed):
+    allocation, levels = cases.ALLOCATIONS[name], 5
+    generator = np.random.default_rng(seed)
+    # Few distinct values: ties everywhere.
+    scores = generator.integers(-2, 3, (levels, 45)).astype(np.float32)
+    mask = tree_of(np.ones(45, bool))
+    counts = prune.schedule(allocation, mask, levels)
+    for level, expected in enumerate(expected_masks(name, scores, levels)):
+        if level:
+            kept = {path: jnp.int32(number) for path, number in counts[level].items()}
+            following = jitted[name](tree_of(scores[level]), mask, kept)
+            assert masks.is_subset(following, mask)
+            mask = following
+        np.testing.assert_array_equal(flat_of(mask), expected)
+        assert sum(masks.counts(mask).values()) == sum(counts[level].values())
+        assert mask["output"]["bias"] is None
+
+
+@cases.every(cases.ALLOCATIONS)
+def test_selection_is_the_same_eager_compiled_and_in_a_population(name):
+    allocation = cases.ALLOCATIONS[name]
+    counts = prune.schedule(allocation, tree_of(np.ones(45, bool)), 4)
+    population = [
+        (cases.params(seed), tree_of(np.ones(45, bool)), counts[1 + seed]) for seed in range(3)
+    ]
+    as_arrays = [
+        (scores, mask, {path: jnp.int32(kept) for path, kept in number.items()})
+        for scores, mask, number in population
+    ]
+    together = jax.vmap(allocation.select)(*cases.stack(as_arrays))
+    for index, (scores, mask, number) in enumerate(population):
+        eager = allocation.select(scores, mask, number)
+        cases.assert_same_bits(jitted[name](*as_arrays[index]), eager)
+        cases.assert_same_bits(cases.member(together, index), eager)
+        assert sum(masks.counts(eager).values()) == sum(number.values())
+
+
+def test_global_selection_takes_params_of_tuples_and_ties_go_by_the_order_of_leaves():
+    scores = [(jnp.ones((2, 2)), jnp.ones(2)), (jnp.full((2, 2), 1.0), jnp.ones(2))]
+    mask = [(jnp.ones((2, 2), bool), None), (jnp.ones((2, 2), bool), None)]
+    chosen = allocate.globally(0.5).select(scores, mask, {"*": 5})
+    assert flat_of(chosen).tolist() == [True] * 5 + [False] * 3
+    assert [bias for _, bias in chosen] == [None, None]
+
+
+def test_global_scope_compares_raw_scores_of_all_layers():
+    small, large = jnp.full((2, 2), 1.0), jnp.full((2, 2), 2.0)
+    mask = {"a": jnp.ones((2, 2), bool), "b": jnp.ones((2, 2), bool)}
+    chosen = allocate.globally(0.5).select({"a": small, "b": large}, mask, {"*": 4})
+    assert masks.counts(chosen) == {"a": 0, "b": 4}
+
+
+# Schedules.
+
+LENET = {"hidden_0/kernel": (784, 300), "hidden_1/kernel": (300, 100), "output/kernel": (100, 10)}
+CONV_2 = {"conv_0": 1_728, "conv_1": 36_864, "fc_0": 4_194_304, "fc_1": 65_536, "output": 2_560}
+CONV_4 = {
+    "conv_0": 1_728,
+    "conv_1": 36_864,
+    "conv_2": 73_728,
+    "conv_3": 147_456,
+    "fc_0": 2_097_152,
+    "fc_1": 65_536,
+    "output": 2_560,
+}
+
+
+def dense(shapes):
+    return {path: np.broadcast_to(True, shape) for path, shape in shapes.items()}
+
+
+def percentages(allocation, shapes, levels):
+    counts = prune.schedule(allocation, dense(shapes), levels)
+    whole = sum(counts[0].values())
+    return [round(100 * sum(level.values()) / whole, 2) for level in counts]
+
+
+def test_the_layerwise_schedule_of_lenet_is_the_papers():
+    measured = percentages(allocate.layerwise(masks.LAYERWISE_2019), LENET, 19)
+    assert [measured[level] for level in (3, 7, 9, 15)] == [51.28, 21.07, 13.52, 3.58]
+    assert measured == [
+        *(100, 80.04, 64.06, 51.28, 41.05, 32.87, 26.32, 21.07, 16.88, 13.52),
+        *(10.83, 8.68, 6.95, 5.57, 4.47, 3.58, 2.87, 2.31, 1.85),
+    ]
+
+
+def test_the_global_schedule_of_20_percent_is_the_papers():
+    measured = percentages(allocate.globally(0.2), LENET, 12)
+    assert measured == [100, 80, 64, 51.2, 40.96, 32.77, 26.21, 20.97, 16.78, 13.42, 10.74, 8.59]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [(CONV_2, {11: 8.81, 14: 4.57}), (CONV_4, {11: 11.06, 12: 9.18})],
+    ids=["conv_2", "conv_4"],
+)
+def test_the_layerwise_schedules_of_small_convolutional_networks_are_the_papers(shapes, expected):
+    rates = {"conv_*": 0.1, "fc_*": 0.2, "output": 0.1}
+    measured = percentages(allocate.layerwise(rates), shapes, 15)
+    assert {level: measured[level] for level in expected} == expected
+
+
+@given(kept=st.integers(1, 2**40), percent=st.integers(1, 99))
+def test_counts_are_exact_integers_of_any_size(kept, percent):
+    # k - round(p k) in integers: halves go to the even neighbour.
+    quotient, rest = divmod(percent * kept, 100)
+    gone = quotient + (rest > 50 or (rest == 50 and quotient % 2 == 1))
+    for counts in (
+        allocate.uniform(percent / 100).following({"w": kept}),
+        allocate.globally(percent / 100).following({"*": kept}),
+    ):
+        (number,) = counts.values()
+        assert type(number) is int
+        assert number == kept - gone
+
+
+def test_schedules_are_exact_past_what_float32_can_count():
+    mask = {"w": np.broadcast_to(True, (2**24 + 1,))}
+    for allocation, path in ((allocate.uniform(0.2), "w"), (allocate.globally(0.2), "*")):
+        first, second = prune.schedule(allocation, mask, 2)
+        assert (first[path], second[path]) == (16_777_217, 13_421_774)
+
+
+def test_the_last_pattern_that_matches_decides():
+    counts = allocate.layerwise({"*": 0.5, "output/*": 0.1, "*/bias": 0.9}).following(
+        {"hidden/kernel": 100, "output/kernel": 100, "output/bias": 100}
+    )
+    assert counts == {"hidden/kernel": 50, "output/kernel": 90, "output/bias": 10}
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize(
+    "make",
+    [allocate.uniform, allocate.globally, lambda rate: allocate.layerwise({"*": 0.2, "a": rate})],
+    ids=["uniform", "globally", "layerwise"],
+)
+def test_rates_outside_0_to_1_are_refused(make, rate):
+    with pytest.raises(TicketError, match=rf"prune rate.*got {rate}, expected a share"):
+        make(rate)
+
+
+def test_patterns_without_a_layer_and_layers_without_a_pattern_are_all_listed():
+    allocation = allocate.layerwise({"hidden_0/*": 0.2, "dense/*": 0.1, "fc/*": 0.1})
+    with pytest.raises(TicketError) as error:
+        prune.schedule(allocation, cases.mask(), 3)
+    message = str(error.value)
+    assert "no pattern for ['output/kernel'], no layer for ['dense/*', 'fc/*']" in message
+    assert message.endswith("the prunable leaves are ['hidden_0/kernel', 'output/kernel']")
+
+
+def test_a_schedule_that_empties_layers_names_them_and_the_level():
+    mask = {"a": np.ones(4, bool), "b": np.ones(4, bool), "c": np.ones(1000, bool)}
+    with pytest.raises(MaskError, match=re.escape("empties a, b at level 3 of 9; ask for at most")):
+        prune.schedule(allocate.uniform(0.6), mask, 10)
+    assert len(prune.schedule(allocate.uniform(0.6), mask, 3)) == 3
+    with pytest.raises(TicketError, match="levels: got 0, expected at least 1"):
+        prune.schedule(allocate.uniform(0.6), mask, 0)
+
+
+@cases.every(cases.CRITERIA, "criterion")
+@cases.every(cases.ALLOCATIONS, "allocation")
+def test_prune_is_the_allocations_selection_of_the_criterions_scores(criterion, allocation):
+    criterion, allocation = cases.CRITERIA[criterion], cases.ALLOCATIONS[allocation]
+    mask = tree_of(np.ones(45, bool))
+    counts = prune.schedule(allocation, mask, 3)
+    evidence = criteria.Evidence(cases.params(0), cases.params(1), jax.random.key(0))
+    pruned = prune.prune(criterion, allocation, evidence, mask, counts[2])
+    scores = criterion.score((), evidence)
+    cases.assert_same_bits(pruned, allocation.select(scores, mask, counts[2]))
+    assert sum(masks.counts(pruned).values()) == sum(counts[2].values())
+    masks.check(pruned, cases.params())

@@ -1,0 +1,129 @@
+"""Every criterion is its definition, reads only its evidence, and runs anywhere alike."""
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxticket import TicketError, allocate, criteria, masks, train
+from jaxticket.criteria import Evidence
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+# From the papers' definitions (docs, methods section 5); θ0 is initial, θ is final.
+DEFINITIONS = {
+    "magnitude": lambda initial, final: np.abs(final),
+    "magnitude_at_initialization": lambda initial, final: np.abs(initial),
+    "large_initial_large_final": lambda initial, final: np.minimum(np.abs(initial), np.abs(final)),
+    "large_final_same_sign": lambda initial, final: np.where(initial < 0, -final, final),
+    "magnitude_increase": lambda initial, final: np.abs(final) - np.abs(initial),
+    "movement": lambda initial, final: np.abs(final - initial),
+}
+RANDOM = {"random"}
+
+
+def evidence(seed: int = 0) -> Evidence:
+    return Evidence(cases.params(seed), cases.params(seed + 100), jax.random.key(seed))
+
+
+def test_every_criterion_has_a_definition_here():
+    assert DEFINITIONS.keys() | RANDOM == criteria.CRITERIA.keys()
+
+
+@cases.every(DEFINITIONS)
+def test_scores_are_the_definition_and_the_inverse_is_their_negative(name):
+    given = evidence()
+    expected = jax.tree.map(DEFINITIONS[name], *jax.tree.map(np.asarray, given[:2]))
+    cases.assert_same_bits(cases.CRITERIA[name].score((), given), expected)
+    negative = jax.tree.map(np.negative, expected)
+    cases.assert_same_bits(cases.CRITERIA[f"inverse_{name}"].score((), given), negative)
+
+
+@cases.every(cases.CRITERIA)
+def test_scores_have_the_params_structure_and_are_finite(name):
+    scores = cases.CRITERIA[name].score((), evidence())
+    assert jax.tree.map(jnp.shape, scores) == jax.tree.map(jnp.shape, cases.params())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(scores))
+
+
+@cases.every(cases.CRITERIA)
+def test_scores_are_the_same_eager_compiled_and_in_a_population(name):
+    score = lambda given: cases.CRITERIA[name].score((), given)  # noqa: E731
+    population = [evidence(seed) for seed in range(2)]
+    together = jax.jit(jax.vmap(score))(cases.stack(population))
+    for index, given in enumerate(population):
+        cases.assert_same_bits(cases.member(together, index), score(given))
+
+
+@cases.every(cases.CRITERIA)
+def test_only_the_criteria_that_draw_read_the_key(name):
+    score = lambda key: cases.CRITERIA[name].score((), evidence()._replace(key=key))  # noqa: E731
+    first, again, other = (score(jax.random.key(seed)) for seed in (1, 1, 2))
+    cases.assert_same_bits(first, again)
+    same = [bool((a == b).all()) for a, b in zip(*map(jax.tree.leaves, (first, other)), strict=True)]
+    assert not any(same) if name.removeprefix("inverse_") in RANDOM else all(same)
+
+
+def test_random_scores_are_uniform_and_independent_between_leaves():
+    leaves = {"a": jnp.zeros(1000), "b": jnp.zeros(1000)}
+    drawn = criteria.random().score((), Evidence(leaves, leaves, jax.random.key(0)))
+    for leaf in drawn.values():
+        assert 0 <= leaf.min() <= leaf.max() < 1
+        # Kolmogorov's distance of 1000 uniform draws exceeds 0.062 once in a thousand.
+        assert np.abs(np.sort(leaf) - (np.arange(1000) + 0.5) / 1000).max() < 0.062
+    assert abs(np.corrcoef(drawn["a"], drawn["b"])[0, 1]) < 0.15
+
+
+def kept(criterion, initial, final, keep):
+    initial, final = ({"w": jnp.array(values)} for values in (initial, final))
+    scores = criterion.score((), Evidence(initial, final, jax.random.key(0)))
+    mask = masks.ones(initial, masks.matching("w"))
+    return np.flatnonzero(allocate.globally(0.5).select(scores, mask, {"*": keep})["w"]).tolist()
+
+
+def test_large_final_same_sign_ranks_weights_that_kept_their_sign_first_then_small_ones():
+    initial, final = [-1.0, 1.0, 1.0, -1.0, 1.0], [-3.0, 2.0, -0.5, 4.0, 0.1]
+    ranking = [0, 1, 4, 2, 3]
+    for keep in range(1, 6):
+        chosen = kept(criteria.large_final_same_sign(), initial, final, keep)
+        assert chosen == sorted(ranking[:keep])
+
+
+def test_large_initial_large_final_keeps_a_quadrant_of_one_threshold():
+    initial, final = np.random.default_rng(0).normal(size=(2, 50)).astype(np.float32)
+    chosen = kept(criteria.large_initial_large_final(), initial, final, 12)
+    threshold = min(min(abs(initial[i]), abs(final[i])) for i in chosen)
+    quadrant = (np.abs(initial) >= threshold) & (np.abs(final) >= threshold)
+    assert chosen == np.flatnonzero(quadrant).tolist()
+
+
+def test_unknown_criteria_are_refused_with_the_nearest_names():
+    with pytest.raises(TicketError, match="unknown criterion 'magnitud': did you mean 'magnitude'"):
+        criteria.by_name("magnitud")
+    with pytest.raises(TicketError, match="unknown criterion 'inverse_nothing'"):
+        criteria.by_name("inverse_nothing")
+
+
+def test_a_watching_criterion_sees_the_state_after_every_step():
+    watching = criteria.Criterion(
+        init=lambda params: (jnp.int32(0), jax.tree.map(jnp.zeros_like, params)),
+        observe=lambda state, learner_state: (state[0] + 1, learner_state.params),
+        score=lambda state, evidence: state[1],
+    )
+    learner, data = cases.learner(optimizer="sgd"), cases.data()
+    protocol = train.Protocol(steps=9, batch_size=4, evaluate_every=4)
+    state, mask = learner.init(jax.random.key(0)), cases.mask()
+    for criterion in (watching, criteria.inverse(watching)):
+        run = jax.jit(
+            lambda state, criterion=criterion: train.train(
+                learner, data, state, mask, jax.random.key(1), protocol, start=2, criterion=criterion
+            )[0]
+        )
+        trained = run(state)
+        count, last = trained.observed
+        assert int(count) == 9 - 2
+        cases.assert_same_bits(last, trained.learner.params)
+        sign = -1 if criterion is not watching else 1
+        scores = criterion.score(trained.observed, evidence())
+        cases.assert_close(scores, jax.tree.map(lambda leaf: sign * leaf, last), 0)
