@@ -261,6 +261,8 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
     check_config(config)
     use_all_cores(config.plan)
     dataset = data.load(config.dataset, path=config.data_path, download=config.download)
+    protocol = Protocol(config.steps, config.batch_size, config.evaluate_every)
+    protocol.steps_an_epoch(len(dataset.train.labels))
     learner = make_learner(config, dataset)
     allocation = make_allocation(config.scope, config.prune_rate, config.output_prune_rate)
     shapes = jax.eval_shape(learner.init, jax.random.key(0)).params
@@ -274,7 +276,7 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
             learner,
             splits,
             jax.random.key(config.seed),
-            Protocol(config.steps, config.batch_size, config.evaluate_every),
+            protocol,
             allocation,
             levels=config.levels,
             replicates=config.replicates,

@@ -5,6 +5,7 @@ The strategies in one place: `map` (one after the other), `vmap` (all at once), 
 is fastest, because each core then keeps its own network in its cache.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -155,13 +156,15 @@ def check_plan_name(name: str) -> None:
 def use_all_cores(name: str = "auto") -> None:
     """Makes one CPU device a core, if a plan of that name wants them.
 
-    To be called once by an entry point before JAX starts its backend, never at import.
+    To be called once by an entry point before JAX starts its backend, never at import. In a
+    process where JAX has started already (a notebook, a test) the devices stay as they are.
 
     Args:
       name: the plan's name; `map` and `vmap` use one device, and JAX's own threads the cores.
     """
     if name in ("auto", "mesh"):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", _cores())
 
 
 def populate(
@@ -213,7 +216,9 @@ def share(tree: Any, plan: Plan) -> Any:
       [0, 1, 2]
     """
     if plan.devices == 1:
-        return jax.device_put(tree, jax.devices()[0])
+        # Not bound to the device by name: outputs would be too, and the next call of the same
+        # function, which takes them as inputs, would compile it a second time.
+        return jax.device_put(tree)
     return jax.device_put(tree, NamedSharding(_mesh(plan.devices), PartitionSpec()))
 
 
@@ -314,6 +319,12 @@ def to_host(tree: Any) -> Any:
       'ndarray'
     """
     return jax.tree.map(_leaf_to_host, tree)
+
+
+def _cores() -> int:
+    # Only Linux tells how many cores this process may use.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _leaf_to_host(leaf: Any) -> Any:

@@ -41,6 +41,29 @@ class Protocol:
             if value < 1:
                 raise TicketError(f"{name}: got {value}, expected at least 1")
 
+    def steps_an_epoch(self, examples: int) -> int:
+        """Counts the whole batches of an epoch.
+
+        Args:
+          examples: size of the training split.
+
+        Returns:
+          The number of steps.
+
+        Raises:
+          TicketError: if not even one batch fits.
+
+        Example:
+          >>> Protocol(steps=25, batch_size=60, evaluate_every=10).steps_an_epoch(5_000)
+          83
+        """
+        if self.batch_size > examples:
+            raise TicketError(
+                f"batch size: got {self.batch_size}, expected at most the {examples} training "
+                "examples"
+            )
+        return examples // self.batch_size
+
     def boundaries(self, start: int = 0) -> tuple[int, ...]:
         """Lists the steps at which a network that starts at `start` is evaluated.
 
@@ -268,12 +291,7 @@ def _number(examples: Batch) -> int:
 
 
 def _steps_an_epoch(protocol: Protocol, data: Data) -> int:
-    number = _number(data["train"])
-    if protocol.batch_size > number:
-        raise TicketError(
-            f"batch size: got {protocol.batch_size}, expected at most the {number} training examples"
-        )
-    return number // protocol.batch_size
+    return protocol.steps_an_epoch(_number(data["train"]))
 
 
 def _zero_metrics(learner: Learner, training: Training, mask: Mask, batch: Batch, key: Any) -> Metrics:

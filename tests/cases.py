@@ -1,7 +1,7 @@
 """The table of instances that every law runs over: add one row, and all laws test it.
 
-    @cases.every(cases.OPTIMIZERS)
-    def test_some_law(name): ...
+@cases.every(cases.OPTIMIZERS)
+def test_some_law(name): ...
 """
 
 from collections.abc import Callable, Iterable
@@ -86,10 +86,11 @@ def handwritten() -> Model:
     """A perceptron with one hidden layer, of plain dicts, made by no library."""
 
     def init(key):
-        first, second = jax.random.split(key)
+        # One draw of uniform numbers, since compiling random draws takes most of the time.
+        drawn = jax.random.uniform(key, (45,), minval=-1.0, maxval=1.0)
         params = {
-            "hidden_0": {"kernel": jax.random.normal(first, (6, 5)), "bias": jnp.zeros(5)},
-            "output": {"kernel": jax.random.normal(second, (5, CLASSES)), "bias": jnp.zeros(3)},
+            "hidden_0": {"kernel": drawn[:30].reshape(6, 5), "bias": jnp.zeros(5)},
+            "output": {"kernel": drawn[30:].reshape(5, CLASSES), "bias": jnp.zeros(CLASSES)},
         }
         return params, {}
 
@@ -233,7 +234,9 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
 def assert_zero_where_pruned(params: Any, mask: Any) -> None:
     """Every pruned weight is +0.0, and the mask does prune something."""
     pruned = jax.tree.leaves(
-        jax.tree.map(lambda p, m: None if m is None else np.asarray(p)[~np.asarray(m)], params, mask)
+        jax.tree.map(
+            lambda p, m: None if m is None else np.asarray(p)[~np.asarray(m)], params, mask
+        )
     )
     assert sum(leaf.size for leaf in pruned) > 0
     for leaf in pruned:

@@ -1,5 +1,9 @@
 """What every test runs under: eight CPU devices, strict promotion, run-time type checks."""
 
+import atexit
+import shutil
+import tempfile
+
 from jaxtyping import install_import_hook
 
 # Before anything imports jaxticket, so that every annotation of the core is checked.
@@ -26,6 +30,14 @@ from hypothesis import settings  # noqa: E402
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Most of the time goes into compiling, often the same program twice. Set
+# JAX_COMPILATION_CACHE_DIR to keep what was compiled for the next session too.
+if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="jaxticket-tests-"))
+    atexit.register(shutil.rmtree, jax.config.jax_compilation_cache_dir, ignore_errors=True)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # Compiling makes first examples slow, and a shared machine makes all of them slow.
 settings.register_profile("jaxticket", deadline=None, max_examples=30, derandomize=True)

@@ -53,13 +53,9 @@ def trained(name, *, wrapped=True):
 
 def moments(name, state):
     """The parts of a state that have the params' structure."""
-    found = []
-    params = cases.params()
-    is_like = lambda node: jax.tree.structure(node) == jax.tree.structure(params)  # noqa: E731
-    for node in jax.tree.leaves(state, is_leaf=is_like):
-        if is_like(node):
-            found.append(node)
-    return found
+    like = jax.tree.structure(cases.params())
+    is_like = lambda node: jax.tree.structure(node) == like  # noqa: E731
+    return [node for node in jax.tree.leaves(state, is_leaf=is_like) if is_like(node)]
 
 
 # How many trees of the params' shape each state holds, so that a moment cannot hide.
@@ -131,7 +127,11 @@ def test_a_mask_of_ones_changes_nothing(name):
 @cases.every(cases.OPTIMIZERS)
 def test_kept_weights_train_as_in_a_network_without_the_pruned_ones(name):
     # The unwrapped optimizer on zeroed params and gradients; pruned weights then stay zero.
-    tx, mask, params = cases.optimizer(name), cases.mask(), masks.apply(cases.params(), cases.mask())
+    tx, mask, params = (
+        cases.optimizer(name),
+        cases.mask(),
+        masks.apply(cases.params(), cases.mask()),
+    )
     grads = masks.apply(gradients(), cases.stack([mask] * STEPS))
     (actual, _), _ = trained(name)(params, tx.init(params), mask, gradients())
     (expected, _), _ = trained(name, wrapped=False)(params, tx.init(params), mask, grads)
@@ -142,7 +142,7 @@ def test_kept_weights_train_as_in_a_network_without_the_pruned_ones(name):
 def test_restarted_training_has_no_memory_but_the_schedules_go_on(name):
     make, rate = cases.OPTIMIZERS[name]
     tx, params = make(rate), cases.params()
-    (here, state), _ = trained(name)(params, tx.init(params), dense(), gradients())
+    (_, state), _ = trained(name)(params, tx.init(params), dense(), gradients())
     fresh = cases.params(7)
     restarted = optimizers.restart(tx, state, fresh)
     assert jax.tree.structure(restarted) == jax.tree.structure(state)

@@ -1,6 +1,7 @@
 """The laws of training one network: the plain loop, its data, its clock and its rewinding."""
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import cases
@@ -125,7 +126,7 @@ def test_curves_stand_at_the_boundaries(start, expected):
         np.testing.assert_array_equal(curves[f"{split}_steps"], np.array(expected) - start)
     # The mean over the segment's steps; there is none before the first.
     assert np.isnan(curves["train_place"][0])
-    for row, (here, stop) in enumerate(zip(expected, expected[1:], strict=False), start=1):
+    for row, (here, stop) in enumerate(itertools.pairwise(expected), start=1):
         assert curves["train_place"][row] == np.mean(np.arange(here, stop) - start)
 
 

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from jaxticket.arms import ARMS
-from jaxticket.errors import unknown
-from jaxticket.plots import networks, style
+from jaxticket.errors import TicketError, unknown
+from jaxticket.plots import networks, scales, style
 
 if TYPE_CHECKING:
     import xarray
@@ -60,21 +60,23 @@ def learning_curves(
         if control is not None and level != 0:
             ranges.append(_draw(axes, curve.sel(arm=control, level=level), colour, band=False))
         density = float(results["density"].sel(level=level))
-        entries[f"{style.percent(density)} %"] = Line2D([], [], color=colour)
+        entries[f"{scales.percent(density)} % remaining"] = Line2D([], [], color=colour)
     _finish(axes, curve, ranges)
     if control is not None:
-        entries[arm.replace("_", " ")] = Line2D([], [], color=style.GREY)
-        entries[control.replace("_", " ")] = Line2D([], [], color=style.GREY, linestyle="--")
-    style.legend(figure, entries, columns=1, place="right upper")
+        entries[arm.replace("_", " ")] = Line2D([], [], color=style.INK)
+        entries[control.replace("_", " ")] = Line2D([], [], color=style.INK, linestyle="--")
+    style.legend(figure, entries)
     return figure
 
 
 def _choose_levels(results: "xarray.Dataset", levels: Sequence[int] | None) -> list[int]:
     present = [int(level) for level in results["level"].values]
-    for level in levels or ():
-        if level not in present:
-            raise unknown("level", level, map(str, present))
     if levels is not None:
+        for level in levels:
+            if level not in present:
+                raise unknown("level", level, map(str, present))
+        if not levels:
+            raise TicketError(f"levels: got none, expected some of {', '.join(map(str, present))}")
         return [int(level) for level in dict.fromkeys(levels)]
     distances = np.abs(np.log(results["density"].values[:, None] / np.array(PAPER_DENSITIES)))
     return [present[place] for place in sorted(set(distances.argmin(axis=0).tolist()))]
@@ -109,8 +111,8 @@ def _draw(axes: Axes, curve: "xarray.DataArray", colour: str, *, band: bool) -> 
 def _finish(axes: Axes, curve: "xarray.DataArray", ranges: list[networks.Range]) -> None:
     """Labels the axes and fits y to what comes after the first tenth of training."""
     steps = curve["step"].values
-    axes.set_xlabel("training step", fontsize=style.TEXT)
-    axes.set_ylabel(networks.metric_label(curve), fontsize=style.TEXT)
+    axes.set_xlabel("training step")
+    axes.set_ylabel(networks.metric_label(curve))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.margins(x=0.01)

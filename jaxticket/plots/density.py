@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from jaxticket.arms import ARMS
-from jaxticket.plots import networks, style
+from jaxticket.plots import networks, scales, style
 
 if TYPE_CHECKING:
     import xarray
@@ -94,11 +94,11 @@ def _figure(
     chosen = networks.choose_arms(results, arms)
     rows = -(-(len(chosen) + 1) // len(metrics))
     width = 5.4 if len(metrics) == 1 else 9.0
-    figure, panels = style.panels(len(metrics), width, 3.1 + 0.17 * rows)
+    figure, panels = style.panels(len(metrics), width, 3.3 + 0.17 * rows)
     entries: dict[str, Any] = {}
     for axes, metric in zip(panels, metrics, strict=True):
         entries = _draw(axes, results, metric, chosen)
-    style.legend(figure, entries, columns=len(metrics))
+    style.legend(figure, entries, len(metrics), "lower center", _title(results, chosen))
     return figure
 
 
@@ -109,40 +109,45 @@ def _draw(
     curve = None if metric is None else networks.choose_metric(results, metric)
     values = networks.stopped(results, metric)
     entries = {}
+    percent = 100 * results["density"].values
     for place, arm in enumerate(arms):
-        entries[_label(results, arm)] = _draw_arm(axes, results, values.sel(arm=arm), arm, place)
+        summary = networks.over_replicates(values.sel(arm=arm))
+        # Earlier arms lie over later ones: the ticket, which comes first, is never hidden.
+        looks = {"zorder": 3 - place / 100, "label": arm, **style.appearance(arm)._asdict()}
+        entries[_label(results, arm)] = style.line_with_bars(axes, percent, summary, **looks)
     entries["dense network"] = _draw_dense(axes, values.sel(arm=arms[0]).isel(level=[0]))
-    style.density_axis(axes, results["density"].values)
+    scales.density_axis(axes, results["density"].values)
     if curve is None:
-        axes.set_ylabel("early-stop step", fontsize=style.TEXT)
+        axes.set_ylabel("early-stop step")
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     else:
         label = networks.metric_label(curve)
-        axes.set_ylabel(f"{label}\nat the early-stop step", fontsize=style.TEXT)
+        axes.set_ylabel(f"{label}\nat the early-stop step")
+    _mark_diverged(axes, results, arms)
     if not np.isfinite(values.sel(arm=arms)).any():
         style.say_empty(axes)
     return entries
 
 
-def _draw_arm(
-    axes: Axes, results: "xarray.Dataset", values: "xarray.DataArray", arm: str, place: int
-) -> Any:
-    percent = 100 * results["density"].values
-    summary = networks.over_replicates(values)
-    colour, marker = style.appearance(arm)
-    # Earlier arms lie over later ones: the ticket, which comes first, is never hidden.
-    looks = {"color": colour, "marker": marker, "zorder": 3 - place / 100, "label": arm}
-    container = axes.errorbar(percent, summary.mean, summary.bars, **looks, **style.BARS)
-    lost, _ = networks.invalid_counts(results, arm)
-    if lost.any():
-        crosses = {"marker": "x", "linestyle": "none", "markersize": 4.5, "clip_on": False}
-        height = np.full(int((lost > 0).sum()), 0.02 + 0.035 * place)
-        base = axes.get_xaxis_transform()
+def _mark_diverged(axes: Axes, results: "xarray.Dataset", arms: list[str]) -> None:
+    """Marks densities with networks left out by crosses at the bottom, one row an arm."""
+    lost = {arm: networks.invalid_counts(results, arm)[0] > 0 for arm in arms}
+    rows = [arm for arm in arms if lost[arm].any()]
+    bottom, top = axes.get_ylim()
+    # Room for the crosses, below all that is drawn.
+    axes.set_ylim(bottom - 0.05 * len(rows) * (top - bottom), top)
+    for row, arm in enumerate(reversed(rows)):
+        percent = 100 * results["density"].values[lost[arm]]
         axes.plot(
-            percent[lost > 0], height, color=colour, transform=base, label="_diverged", **crosses
+            percent,
+            np.full(len(percent), 0.03 + 0.045 * row),
+            transform=axes.get_xaxis_transform(),
+            color=style.appearance(arm).colour,
+            marker="x",
+            markersize=4.5,
+            linestyle="none",
         )
-    return container
 
 
 def _draw_dense(axes: Axes, values: "xarray.DataArray") -> Any:
@@ -156,3 +161,13 @@ def _label(results: "xarray.Dataset", arm: str) -> str:
     _, lost = networks.invalid_counts(results, arm)
     note = f" (× {lost} of {results.sizes['replicate']} diverged)" if lost else ""
     return arm.replace("_", " ") + question + note
+
+
+def _title(results: "xarray.Dataset", arms: list[str]) -> str:
+    """Says of what the points are means; nothing where there is one replicate."""
+    number = results.sizes["replicate"]
+    if number == 1:
+        return ""
+    whole = bool(results["valid"].sel(arm=arms).all())
+    of = f"{number} replicates" if whole else "the replicates that did not diverge"
+    return f"mean of {of}, bars from least to greatest"

@@ -46,12 +46,11 @@ def over_replicates(values: "xarray.DataArray") -> Range:
       >>> over_replicates(xarray.DataArray([1.0, 2.0, float("nan")], dims="replicate")).mean
       array(1.5)
     """
-    values = values.astype(np.float64)
-    known = np.isfinite(values)
-    count = known.sum("replicate")
-    mean = values.where(known, 0).sum("replicate") / count.where(count > 0)
-    low = values.where(known, np.inf).min("replicate").where(count > 0)
-    high = values.where(known, -np.inf).max("replicate").where(count > 0)
+    known = values.astype(np.float64).where(np.isfinite(values))
+    count = known.count("replicate")
+    mean = known.sum("replicate") / count.where(count > 0)
+    low = known.fillna(np.inf).min("replicate").where(count > 0)
+    high = known.fillna(-np.inf).max("replicate").where(count > 0)
     return Range(mean.values, low.values, high.values)
 
 
@@ -62,7 +61,7 @@ def choose_arms(results: "xarray.Dataset", arms: Sequence[str] | None) -> list[s
       TicketError: for an arm that is not there, or none at all.
     """
     present = [str(arm) for arm in results["arm"].values]
-    chosen = present if arms is None else list(arms)
+    chosen = present if arms is None else list(dict.fromkeys(arms))
     for arm in chosen:
         if arm not in present:
             raise unknown("arm", arm, present)

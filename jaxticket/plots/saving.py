@@ -31,6 +31,12 @@ def save(figures: Mapping[str, Figure], directory: Path) -> list[Path]:
         path = directory / f"{name}.png"
         with replacing(path) as temporary:
             # Matplotlib would otherwise write its version into every file.
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            figure.savefig(
+                temporary,
+                format="png",
+                dpi=DOTS_PER_INCH,
+                facecolor="auto",
+                metadata={"Software": None},
+            )
         paths.append(path)
     return paths

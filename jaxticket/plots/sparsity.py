@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from jaxticket.errors import TicketError
-from jaxticket.plots import networks, style
+from jaxticket.plots import networks, scales, style
 
 if TYPE_CHECKING:
     import xarray
@@ -42,16 +42,20 @@ def layer_densities(results: "xarray.Dataset", arm: str = "ticket") -> Figure:
     layers = [str(layer) for layer in results["layer"].values]
     figure, (axes,) = style.panels(1, 5.8, max(3.3, 0.6 + 0.17 * len(layers)))
     entries: dict[str, Any] = {}
-    for layer, colour in zip(layers, style.depth_colours(len(layers)), strict=True):
+    # Later layers are thinner: where layers are kept alike, all of them show.
+    sizes = np.linspace(1.0 + 0.5 * (len(layers) > 1), 0.8, len(layers))
+    for layer, colour, size in zip(layers, style.depth_colours(len(layers)), sizes, strict=True):
         summary = networks.over_replicates(share.sel(layer=layer))
-        looks = {"color": colour, "marker": "o", "label": layer}
-        entries[layer] = axes.errorbar(percent, summary.mean, summary.bars, **looks, **style.BARS)
+        looks: dict[str, Any] = {"colour": colour, "size": size, "marker": "o", "label": layer}
+        entries[layer] = style.line_with_bars(axes, percent, summary, **looks)
     looks = {"color": style.GREY, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1}
     (entries["whole network"],) = axes.plot(percent, percent, **looks)
-    style.density_axis(axes, results["density"].values)
-    _percent_axis(axes)
-    axes.set_ylabel(f"layer's weights remaining (%), {arm.replace('_', ' ')}", fontsize=style.TEXT)
-    style.legend(figure, entries, columns=1, place="right upper")
+    scales.density_axis(axes, results["density"].values)
+    scales.share_axis(axes, share.values)
+    axes.set_ylabel(f"layer's weights remaining (%), {arm.replace('_', ' ')}")
+    if not np.isfinite(share).any():
+        style.say_empty(axes)
+    style.legend(figure, entries)
     return figure
 
 
@@ -83,7 +87,9 @@ def mask_images(masks: Mapping[str, Any], image_shape: tuple[int, ...]) -> Figur
     counts = [_connections(title, mask, image_shape) for title, mask in masks.items()]
     columns = min(COLUMNS, len(counts))
     rows = -(-len(counts) // columns)
-    figure, axes = style.panels(columns, 0.3 + 1.75 * columns, 2.3 * rows, rows)
+    height = 1.65 * image_shape[0] / image_shape[1] + 0.6
+    figure, axes = style.panels(columns, 1.75 * columns, 0.3 + height * rows, rows)
+    figure.supxlabel("connections kept", fontsize=style.TEXT, color=style.INK)
     for each, title, image in zip(axes, masks, counts, strict=False):
         _draw_image(figure, each, title, image)
     for each in axes[len(counts) :]:
@@ -111,22 +117,13 @@ def _connections(title: str, mask: Any, image_shape: tuple[int, ...]) -> np.ndar
 def _draw_image(figure: Figure, axes: Axes, title: str, counts: np.ndarray) -> None:
     looks = {"cmap": "viridis", "vmin": 0, "vmax": max(1, int(counts.max()))}
     image = axes.imshow(counts, interpolation="nearest", **looks)
-    axes.set_title(title, fontsize=style.TEXT)
+    axes.set_title(title, fontsize=style.TEXT, color=style.INK)
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, location="bottom", fraction=0.06, pad=0.03)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=style.TEXT - 1, width=0.6, length=2, color=style.GREY)
+    looks = {"labelsize": style.TEXT - 1, "labelcolor": style.INK, "color": style.GREY}
+    bar.ax.tick_params(width=0.6, length=2, **looks)
     bar.locator = MaxNLocator(3, integer=True)
     bar.update_ticks()
-    bar.set_label("connections", fontsize=style.TEXT - 1)
-
-
-def _percent_axis(axes: Axes) -> None:
-    """Makes y logarithmic with plain numbers: 100, 30, 10, 3 ..."""
-    axes.set_yscale("log")
-    ticks = [factor * 10.0**power for power in range(-4, 3) for factor in (1, 3)]
-    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= 100]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,30 +1,28 @@
-"""How every figure looks: sizes, colours, and the axis of densities.
+"""How every figure looks: sizes, colours, lines with bars, legends.
 
-All of it is set on the figure's own objects, so that what a user has in `matplotlib.rcParams`
-stays as it is.
+All of it is set on the figure's own objects: the user's `matplotlib.rcParams` stay as they are,
+and figures stay readable under a dark style.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+from jaxticket.plots.networks import Range
 
 TEXT = 9.0
 """Size of labels, in points; ticks and legends are one point smaller."""
 
+INK = "#000000"
+"""Of text."""
+
 GREY = "#6e6e6e"
 """For what is only a reference: the dense network, the whole network."""
-
-BARS = {"linewidth": 1.3, "markersize": 4.5, "capsize": 1.8, "elinewidth": 0.8, "capthick": 0.8}
-"""Of a line with bars (`Axes.errorbar`)."""
-
-LABELLED_DENSITIES = 7
-"""Densities with a number on the axis; with the papers' 20 % a level, 100, 51.3, 26.3, 13.5 ..."""
 
 
 class Appearance(NamedTuple):
@@ -35,7 +33,7 @@ class Appearance(NamedTuple):
 
 
 # The default arms have the colours of Okabe and Ito, which colour-blind readers tell apart;
-# the others darker ones, of Tol's "muted" and "vibrant" sets.
+# the others black and darker ones of Tol's "muted" set.
 APPEARANCES: dict[str, Appearance] = {
     "ticket": Appearance("#0072b2", "o"),
     "reinit": Appearance("#d55e00", "s"),
@@ -85,11 +83,14 @@ def panels(columns: int, width: float, height: float, rows: int = 1) -> tuple[Fi
     Returns:
       The figure and its axes, row by row.
     """
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.08, wspace=0.03)
     axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     for each in axes:
         each.set_facecolor("white")
-        each.tick_params(labelsize=TEXT - 1, width=0.6, length=3, color=GREY)
+        each.tick_params(labelsize=TEXT - 1, labelcolor=INK, width=0.6, length=3, color=GREY)
+        for text in (each.xaxis.label, each.yaxis.label, each.title):
+            text.set(color=INK, fontsize=TEXT)
         each.spines[["top", "right"]].set_visible(False)
         each.spines[["left", "bottom"]].set(linewidth=0.6, color=GREY)
         each.grid(True, which="major", color="#e6e6e6", linewidth=0.6)
@@ -97,7 +98,13 @@ def panels(columns: int, width: float, height: float, rows: int = 1) -> tuple[Fi
     return figure, axes
 
 
-def legend(target: Figure, entries: dict[str, Any], columns: int, place: str = "lower center"):
+def legend(
+    target: Figure,
+    entries: dict[str, Any],
+    columns: int = 1,
+    place: str = "right upper",
+    title: str | None = None,
+) -> None:
     """Puts a legend beside the axes, where it cannot cover data.
 
     Args:
@@ -105,76 +112,53 @@ def legend(target: Figure, entries: dict[str, Any], columns: int, place: str = "
       entries: artists by label.
       columns: of the legend.
       place: at which side, as in `Figure.legend(loc="outside ...")`.
+      title: a line above it.
     """
-    target.legend(
+    beside: Any = f"outside {place}"
+    made = target.legend(
         list(entries.values()),
         list(entries),
-        loc=f"outside {place}",
+        loc=beside,
         ncols=columns,
+        title=title,
+        title_fontproperties={"size": TEXT - 1},
         fontsize=TEXT - 1,
+        labelcolor=INK,
         frameon=False,
         columnspacing=1.6,
         handlelength=2.2,
     )
+    made.get_title().set_color(INK)
 
 
-def percent(density: float) -> str:
-    """Writes a density as the papers do.
+def line_with_bars(
+    axes: Axes, x: np.ndarray, summary: Range, *, colour: str, size: float = 1.0, **looks: Any
+) -> ErrorbarContainer:
+    """Draws means with bars from the least to the greatest.
 
     Args:
-      density: a fraction.
+      axes: where.
+      x: `float[points]`.
+      summary: of as many points.
+      colour: of the line, its markers and its bars.
+      size: of the line and the markers, relative to the usual.
+      looks: more arguments of `Axes.errorbar`.
 
     Returns:
-      Percent, without its sign.
-
-    Example:
-      >>> [percent(density) for density in (1.0, 0.0695, 0.00046)]
-      ['100', '7.0', '0.046']
+      The line, for a legend.
     """
-    value = 100 * density
-    return f"{value:.2g}" if value < 0.95 else "100" if value >= 99.95 else f"{value:.1f}"
-
-
-def density_axis(axes: Axes, densities: Sequence[float]) -> None:
-    """Makes x the papers' axis: percent of weights remaining, in logarithms, falling from 100.
-
-    Args:
-      axes: whose x values are percent.
-      densities: the fractions that there are; each gets a tick, and those far enough apart to
-        be read get a number.
-    """
-    values = sorted({100 * float(density) for density in densities}, reverse=True)
-    numbered = spread(values)
-    axes.set_xscale("log")
-    axes.set_xlim(values[0] * 1.12, values[-1] / 1.12)
-    axes.xaxis.set_major_locator(FixedLocator(numbered))
-    axes.xaxis.set_minor_locator(FixedLocator([v for v in values if v not in numbered]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value / 100)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(axis="x", which="minor", length=1.5, width=0.6, color=GREY)
-    axes.set_xlabel("weights remaining (%)", fontsize=TEXT)
-
-
-def spread(values: Sequence[float]) -> list[float]:
-    """Chooses values far enough apart, in logarithms, for their numbers not to touch.
-
-    Args:
-      values: positive, falling.
-
-    Returns:
-      The first value and each that is far enough from the one chosen before it.
-
-    Example:
-      >>> spread([100.0, 99.9, 50.0, 10.0])
-      [100.0, 50.0, 10.0]
-    """
-    # The tolerance keeps levels evenly spaced, whose gaps differ in their last digits.
-    gap = 0.99 * np.log(values[0] / values[-1]) / (LABELLED_DENSITIES - 1)
-    chosen = [values[0]]
-    for value in values[1:]:
-        if np.log(chosen[-1] / value) >= gap:
-            chosen.append(value)
-    return chosen
+    return axes.errorbar(
+        x,
+        summary.mean,
+        summary.bars,
+        color=colour,
+        linewidth=1.3 * size,
+        markersize=4.5 * size,
+        elinewidth=0.8,
+        capsize=1.8,
+        capthick=0.8,
+        **looks,
+    )
 
 
 def say_empty(axes: Axes) -> None:

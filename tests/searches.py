@@ -1,0 +1,40 @@
+"""A search small enough for tests, shared by the files that need a finished one."""
+
+import functools
+from typing import Any
+
+import cases
+import jax
+
+from jaxticket import Plan, Protocol, find_tickets
+from jaxticket.records import Result
+
+LEVELS, REPLICATES = 3, 2
+ARMS = ("ticket", "reinit", "shuffle", "oneshot")
+
+
+def search(**changes: Any) -> Result:
+    """Searches for tickets of the handwritten network."""
+    choices: dict[str, Any] = {
+        "learner": _learner(),
+        "data": cases.data(),
+        "key": jax.random.key(0),
+        "protocol": Protocol(steps=6, batch_size=4, evaluate_every=3),
+        "allocation": cases.ALLOCATIONS["uniform"],
+        "levels": LEVELS,
+        "replicates": REPLICATES,
+        "arms": ARMS,
+        "plan": Plan("map"),
+    }
+    return find_tickets(**(choices | changes))
+
+
+@functools.cache
+def _learner() -> Any:
+    return cases.learner(optimizer="adam_scheduled")
+
+
+@functools.cache
+def finished() -> Result:
+    """Gives the one finished search of the session."""
+    return search()

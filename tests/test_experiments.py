@@ -1,0 +1,280 @@
+"""Laws of the command line: what a user types, sees and finds, right or wrong."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import jax
+import pytest
+import xarray
+from rich.console import Console
+
+from experiments import lenet
+from experiments.__main__ import questions
+from jaxticket import TicketError, runs
+from jaxticket.arms import ARMS
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = ["--dataset", "--data-path", "--download", "--replicates", "--levels", "--steps", "--batch-size", "--optimizer", "--learning-rate", "--prune-rate", "--output-prune-rate", "--scope", "--rewind-step", "--arms", "--seed", "--plan", "--out", "--fresh", "--preset", "--check"]
+TINY = ["--preset", "smoke", "--plan", "map", "--steps", "6", "--evaluate-every", "3", "--levels", "3"]
+
+
+def run(*arguments):
+    """Runs the experiment in this process; gives exit code and what it printed."""
+    console = Console(file=io.StringIO(), width=130)
+    code = lenet.main([*map(str, arguments)], console)
+    return code, console.file.getvalue()
+
+
+def command(*arguments, **options):
+    return [sys.executable, "-m", "experiments.lenet", *map(str, arguments)], {
+        "cwd": ROOT,
+        "text": True,
+        **options,
+    }
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """One whole run as a user makes it: the process, its output and its directory."""
+    out = tmp_path_factory.mktemp("smoke") / "run"
+    words, options = command("--preset", "smoke", "--check", "--out", out, capture_output=True)
+    return subprocess.run(words, **options), out
+
+
+def test_the_smoke_run_passes_its_check_and_leaves_every_file(smoke):
+    process, out = smoke
+    assert process.returncode == 0, process.stderr
+    assert "all 3 exact claims hold" in process.stdout
+    assert "Traceback" not in process.stderr
+    for name in ("config.json", "environment.json", "results.nc", "summary.json"):
+        assert (out / name).stat().st_size > 0
+    figures = {figure.stem for figure in (out / "figures").iterdir()}
+    assert figures >= {"tickets", "accuracy", "early_stop", "learning_curves"}
+    for figure in (out / "figures").iterdir():
+        assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_summary_has_the_promised_form(smoke):
+    summary = json.loads((smoke[1] / "summary.json").read_text())
+    assert set(summary) >= {"experiment", "config", "seconds", "claims"}
+    wanted = {"id", "statement", "source", "expected", "measured", "interval", "holds"}
+    assert all(set(claim) >= wanted for claim in summary["claims"])
+    assert len({claim["id"] for claim in summary["claims"]}) == len(summary["claims"])
+    assert summary["config"]["preset"] == "smoke"
+
+
+def test_a_run_records_what_it_ran_on(smoke):
+    start = runs.read_json(smoke[1] / "environment.json")["starts"][0]
+    assert start["data"]["name"] == "digits"
+    assert len(start["data"]["sha256"]) == 64
+    assert start["packages"]["jax"] == jax.__version__
+    assert "map" in start["plan"]
+
+
+def test_the_same_command_again_only_prints(smoke):
+    process, out = smoke
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    code, text = run("--preset", "smoke", "--check", "--out", out)
+    assert code == 0
+    assert "all 3 exact claims hold" in text
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_library_user_opens_the_run(smoke):
+    loaded = runs.load(smoke[1])
+    assert loaded.results["test_accuracy"].dims == ("arm", "level", "replicate", "step")
+    assert loaded.mask("shuffle", 2, 1)["output"]["kernel"].shape == (100, 10)
+    assert loaded.summary["experiment"] == "lenet"
+
+
+def test_kill_9_and_the_same_command_give_the_same_results(smoke, tmp_path):
+    out = tmp_path / "run"
+    words, options = command("--preset", "smoke", "--check", "--out", out)
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+    )
+    # Killed at the first sign of a finished level, so while others train or are being saved.
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints" / "1").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+        if process.poll() is not None:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "summary.json").exists()
+    again = subprocess.run(words, capture_output=True, **options)
+    assert again.returncode == 0, again.stderr
+    assert (out / "results.nc").read_bytes() == (smoke[1] / "results.nc").read_bytes()
+    for arm, level, replicate in (("ticket", 2, 1), ("oneshot", 1, 0)):
+        first, second = (
+            runs.load(path).params(arm, level, replicate) for path in (smoke[1], out)
+        )
+        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), first, second))
+
+
+def test_a_diverging_run_ends_with_what_diverged_and_keeps_its_results(tmp_path, capsys):
+    code, text = run(*TINY, "--learning-rate", "1e30", "--arms", "ticket", "--out", tmp_path / "r")
+    assert code == 1
+    message = capsys.readouterr().err
+    assert re.search(r"error: the loss of \d+ networks are not finite: ticket level 0", message)
+    assert message.count("\n") == 1
+    assert "diverged" in text
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert {"arm": "ticket", "level": 0} .items() <= summary["diverged"][0].items()
+    assert isinstance(runs.load(tmp_path / "r").results, xarray.Dataset)
+
+
+def test_a_broken_claim_fails_the_check(smoke, tmp_path):
+    out = tmp_path / "run"
+    code, _ = run(*TINY, "--out", out)
+    assert code == 0
+    summary = json.loads((out / "summary.json").read_text())
+    summary["claims"][0]["holds"] = False
+    (out / "summary.json").write_text(json.dumps(summary))
+    assert run(*TINY, "--out", out)[0] == 0
+    assert run(*TINY, "--check", "--out", out)[0] == 1
+
+
+BAD = [
+    (["--dataset", "fashion_mnst"], "unknown data set 'fashion_mnst'.*fashion_mnist"),
+    (["--preset", "smok"], "unknown preset 'smok': did you mean 'smoke'"),
+    (["--arms", "ticket", "rienit"], "unknown arm 'rienit': did you mean 'reinit'"),
+    (["--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
+    (["--scope", "globl"], "unknown scope 'globl': did you mean 'global'"),
+    (["--plan", "gpu"], "unknown plan 'gpu': .*auto, map, vmap, mesh"),
+    (["--criterion", "magnitud"], "unknown criterion 'magnitud': did you mean 'magnitude'"),
+    (["--inputs", "raw"], "unknown inputs 'raw': .*unit_interval, standardized"),
+    (["--initializer", "glorot"], "unknown initializer 'glorot'"),
+    (["--prune-rate", "0"], "--prune-rate: got 0.0, expected a share"),
+    (["--prune-rate", "1"], "--prune-rate: got 1.0"),
+    (["--output-prune-rate", "1.5"], "--output-prune-rate: got 1.5"),
+    (["--learning-rate", "0"], "--learning-rate: got 0.0, expected a positive number"),
+    (["--learning-rate", "nan"], "--learning-rate: got nan"),
+    (["--levels", "0"], "--levels: got 0, expected at least 1"),
+    (["--replicates", "0", "--steps", "-3"], "--replicates: got 0, --steps: got -3, expected"),
+    (["--batch-size", "2000"], "batch size: got 2000, expected at most the 1257"),
+    (["--rewind-step", "60"], "rewind step: got 60, expected 0 to 59"),
+    (["--rewind-step", "-1"], "rewind step: got -1"),
+    (["--seed", "-1"], "--seed: got -1"),
+    (["--levels", "80", "--prune-rate", "0.9"], "the schedule empties .* at level"),
+    (["--data-path", "/nonexistent", "--dataset", "fashion_mnist"], "/nonexistent"),
+    (["--dataset", "mnist"], "mnist.*--download"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=lambda value: " ".join(value))
+def test_bad_input_is_one_line_and_nothing_is_written(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    preset = [] if "--preset" in words else ["--preset", "smoke", "--plan", "map"]
+    preset = [word for word in preset if not ("--plan" in words and word in ("--plan", "map"))]
+    with pytest.raises(TicketError, match=message) as caught:
+        run(*preset, *words)
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_of_another_configuration_is_refused(smoke):
+    with pytest.raises(TicketError, match="another configuration .seed 0 there, 1 now"):
+        run("--preset", "smoke", "--seed", 1, "--out", smoke[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--levels", "0"], "error: --levels: got 0, expected at least 1"),
+        (["--dataset", "digist"], "error: unknown data set 'digist'"),
+    ],
+)
+def test_misuse_exits_with_2_and_no_traceback(words, message, tmp_path):
+    line, options = command("--preset", "smoke", *words, capture_output=True)
+    process = subprocess.run(line, **options)
+    assert process.returncode == 2
+    assert process.stderr.startswith(message)
+    assert process.stderr.count("\n") == 1
+    assert process.stdout == ""
+
+
+def test_an_unknown_option_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("--preset", "smoke", "--replicate", "3")
+    assert caught.value.code == 2
+    assert "--replicates" in capsys.readouterr().err
+
+
+def help_text(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    return capsys.readouterr().out
+
+
+def test_the_promised_options_exist(capsys):
+    text = help_text(capsys)
+    assert [option for option in OPTIONS if option not in text] == []
+
+
+def test_help_is_of_the_preset_that_was_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        run("--preset", "paper", "--help")
+    assert "50000" in capsys.readouterr().out
+
+
+def test_the_paper_preset_is_the_published_protocol():
+    paper = lenet.PRESETS["paper"]
+    assert (paper.dataset, paper.steps, paper.batch_size) == ("mnist", 50_000, 60)
+    assert (paper.optimizer, paper.learning_rate) == ("adam", 1.2e-3)
+    assert (paper.prune_rate, paper.output_prune_rate, paper.scope) == (0.2, 0.1, "layerwise")
+    assert paper.replicates >= 5
+
+
+def test_the_default_is_as_large_as_promised():
+    default = lenet.DEFAULT
+    assert default.dataset == "fashion_mnist_5k"
+    assert (default.levels, default.replicates) >= (16, 5)
+    wanted = {"ticket", "reinit", "shuffle", "shuffle_reinit", "oneshot"}
+    assert set(default.arms) == wanted <= set(ARMS)
+
+
+def test_the_list_of_experiments_shows_questions():
+    assert questions()["lenet"].startswith("Do winning tickets exist?")
+
+
+def readme_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_readme_begins_with_the_two_commands_each_on_one_line():
+    main, tests = (block.strip() for block in readme_commands()[:2])
+    assert "\n" not in main
+    assert "\n" not in tests
+    assert main.endswith("python -m experiments.lenet")
+    assert "pip install" in main
+    assert tests.endswith("pytest")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert re.search(r"\[(\w+)\]", tests)[1] in extras["optional-dependencies"]
+
+
+def test_every_option_and_module_in_the_readme_exists(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = help_text(capsys)
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
+        assert option in known, f"README names {option}"
+    for module in set(re.findall(r"python -m experiments\.(\w+)", text)):
+        assert module in questions()
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / link).exists(), f"README links to {link}"
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

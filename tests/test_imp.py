@@ -1,0 +1,175 @@
+"""Laws of the search: who is paired with whom, what diverges, what is refused."""
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import searches
+
+from jaxticket import MaskError, Plan, Protocol, TicketError, allocate, learners, masks
+from jaxticket.arms import ARMS
+from jaxticket.keys import derive
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def equal(first, second):
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, first, second)))
+
+
+def test_every_arm_level_and_replicate_is_there_once():
+    result = searches.finished()
+    found = [c for record in result.records for c in record.coordinates]
+    wanted = {("ticket", n, r) for n in range(searches.LEVELS) for r in range(searches.REPLICATES)}
+    for arm in searches.ARMS[1:]:
+        wanted |= {(arm, n, r) for n in range(1, searches.LEVELS) for r in range(2)}
+    assert sorted(found) == sorted(wanted)
+
+
+def test_tickets_are_nested_and_exact_and_zero_where_pruned():
+    result = searches.finished()
+    for level in range(1, result.levels):
+        for replicate in range(result.replicates):
+            before = result.network("ticket", level - 1, replicate).mask
+            now = result.network("ticket", level, replicate)
+            assert masks.is_subset(now.mask, before)
+            assert masks.counts(now.mask) == result.counts[level]
+            assert equal(masks.apply(now.params, now.mask), now.params)
+
+
+@pytest.mark.parametrize("replicate", range(2))
+def test_controls_differ_from_the_ticket_in_what_their_name_says(replicate):
+    result = searches.finished()
+    ticket, reinit, shuffle, oneshot = (result.network(a, 2, replicate) for a in searches.ARMS)
+    assert equal(reinit.mask, ticket.mask)
+    assert masks.counts(shuffle.mask) == masks.counts(oneshot.mask) == masks.counts(ticket.mask)
+    assert not equal(shuffle.mask, ticket.mask)
+    assert not equal(reinit.params, ticket.params)
+    # A first pruning of the trained dense network is the same once or in levels.
+    first = result.network("oneshot", 1, replicate)
+    assert equal(first.mask, result.network("ticket", 1, replicate).mask)
+    assert equal(first.params, result.network("ticket", 1, replicate).params)
+
+
+def test_replicates_start_apart_and_are_independent_of_their_number():
+    few, many = searches.search(replicates=1, arms=("ticket",)), searches.finished()
+    first, second = (many.network("ticket", 0, replicate).params for replicate in (0, 1))
+    assert not equal(first, second)
+    for level in range(searches.LEVELS):
+        one = few.network("ticket", level, 0)
+        assert equal(one.params, many.network("ticket", level, 0).params)
+
+
+def test_arms_do_not_change_each_other():
+    alone = searches.search(arms=("shuffle",))
+    together = searches.finished()
+    for level in (1, 2):
+        for replicate in (0, 1):
+            one = alone.network("shuffle", level, replicate)
+            assert equal(one.params, together.network("shuffle", level, replicate).params)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_trains_and_keeps_its_mask(arm):
+    result = searches.search(arms=(arm,), levels=2, replicates=1)
+    network = result.network(arm, 1, 0)
+    assert masks.counts(network.mask) == result.counts[1]
+    assert equal(masks.apply(network.params, network.mask), network.params)
+    assert np.isfinite(network.curves["validation_loss"]).all()
+
+
+def test_rewinding_with_nothing_pruned_away_repeats_dense_training():
+    """Level 1 keeps all but one weight of a layer of a million: here, keep 29 of 30."""
+    result = searches.search(
+        allocation=allocate.globally(0.001), rewind_step=2, rewind_moments=True, levels=2
+    )
+    # round(0.001 * 45) is 0: the mask is dense, but level 1 has its own data order.
+    dense, ticket = (result.network("ticket", level, 0) for level in (0, 1))
+    assert masks.density(ticket.mask) == 1.0
+    assert ticket.steps[0] == 2
+    assert not equal(dense.params, ticket.params)
+
+
+def test_the_rewound_state_is_the_one_that_dense_training_passed_through():
+    early = searches.search(protocol=Protocol(2, 4, 2), levels=1)
+    rewound = searches.search(rewind_step=2, levels=2).origin.rewound
+    assert equal(rewound.params, early.records[0].params)
+
+
+def test_global_allocation_that_empties_a_layer_is_refused_with_its_name():
+    model = cases.handwritten()
+
+    def tiny_output(key):
+        params, state = model.init(key)
+        params["output"]["kernel"] = params["output"]["kernel"] * 1e-6
+        return params, state
+
+    learner = learners.supervised(model._replace(init=tiny_output), optax.sgd(1e-9))
+    with pytest.raises(MaskError, match=r"level 1 empties output/kernel of replicate 0.*layerwise"):
+        searches.search(learner=learner, allocation=allocate.globally(0.5), arms=("ticket",))
+
+
+def test_a_replicate_that_diverges_is_marked_and_leaves_the_others_alone():
+    model = cases.handwritten()
+    poisoned = derive(derive(jax.random.key(0), "replicate", 1), "nothing")
+
+    def init(key):
+        params, state = model.init(key)
+        data = jax.random.key_data(derive(key, "nothing"))
+        bad = jnp.all(data == jax.random.key_data(poisoned))
+        kernel = params["output"]["kernel"]
+        params["output"]["kernel"] = jnp.where(bad, jnp.full_like(kernel, jnp.nan), kernel)
+        return params, state
+
+    optimizer = cases.optimizer("adam_scheduled")
+    learner = learners.supervised(model._replace(init=init), optimizer)
+    result = searches.search(learner=learner, arms=("ticket",))
+    assert [record.diverged_steps().tolist() for record in result.records] == [[-1, 0]] * 3
+    for level in range(3):
+        healthy = searches.finished().network("ticket", level, 0)
+        assert equal(result.network("ticket", level, 0).params, healthy.params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"replicates": 0}, "replicates: got 0, expected at least 1"),
+        ({"levels": 0}, "levels: got 0"),
+        ({"arms": ("tiket",)}, "unknown arm 'tiket': did you mean 'ticket'"),
+        ({"arms": ()}, "arms: got none"),
+        ({"rewind_step": 6}, "rewind step: got 6, expected 0 to 5"),
+        ({"rewind_step": -1}, "rewind step: got -1"),
+        (
+            {"levels": 40, "allocation": allocate.uniform(0.6)},
+            r"the schedule empties .*output/kernel.* at level \d+ of 39",
+        ),
+        ({"protocol": Protocol(6, 400, 3)}, "batch size: got 400, expected at most the 26"),
+        ({"prunable": masks.matching("nothing")}, "no leaf of .* is prunable"),
+    ],
+)
+def test_bad_choices_are_refused_in_one_line(changes, message):
+    with pytest.raises(TicketError, match=message) as caught:
+        searches.search(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(KeyError, match="ticket"):
+        searches.finished().network("ticket", 9, 0)
+
+
+def test_progress_counts_every_network_step_once():
+    seen = []
+    searches.search(arms=("ticket", "reinit"), rewind_step=2, on_progress=seen.append)
+    done = [progress.done for progress in seen]
+    assert done == sorted(done)
+    assert seen[-1].done == seen[-1].total == 2 * (6 + 2 * 4 + 2 * 4)
+
+
+def test_chunks_do_not_change_results():
+    result = searches.search(plan=Plan("map", chunk=1))
+    for arm in searches.ARMS:
+        one = result.network(arm, 2, 1)
+        assert equal(one.params, searches.finished().network(arm, 2, 1).params)

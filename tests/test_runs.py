@@ -1,0 +1,269 @@
+"""Laws of what is kept: resumed equals uninterrupted, loaded equals trained, nothing is lost."""
+
+import dataclasses
+import itertools
+import json
+import os
+
+import cases
+import jax
+import numpy as np
+import pytest
+import searches
+import xarray
+
+from jaxticket import Protocol, TicketError, runs
+from jaxticket.records import Memory
+from jaxticket.runs.files import replacing
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    levels: int = 3
+    rate: float = 0.2
+    out: str | None = dataclasses.field(default=None, metadata={"science": False})
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A complete run directory of the small search."""
+    path = tmp_path_factory.mktemp("run") / "run"
+    run = runs.RunDirectory("small", Config(), path)
+    run.record_environment(data={"sha256": "0" * 64, "source": "test"})
+    with runs.CheckpointStore(run.checkpoints) as store:
+        result = searches.search(store=store)
+    runs.write_results(run.results, runs.to_dataset(result))
+    runs.write_json(run.summary, {"claims": []})
+    return path
+
+
+class StopAfter(Memory):
+    """Lets so many records through and then fails, as a kill would."""
+
+    def __init__(self, store, records):
+        self.store, self.left = store, records
+
+    def load(self, template):
+        return self.store.load(template)
+
+    def save_origin(self, origin):
+        self.store.save_origin(origin)
+
+    def save(self, record):
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.store.save(record)
+
+
+@pytest.mark.parametrize(("records", "options"), [(1, {}), (4, {"rewind_step": 2})])
+def test_a_search_that_was_stopped_goes_on_to_the_same_results(records, options, tmp_path):
+    whole = runs.to_dataset(searches.search(**options))
+    with runs.CheckpointStore(tmp_path) as store, pytest.raises(KeyboardInterrupt):
+        searches.search(store=StopAfter(store, records), **options)
+    seen = []
+    with runs.CheckpointStore(tmp_path) as store:
+        result = searches.search(store=store, on_progress=seen.append, **options)
+    xarray.testing.assert_identical(runs.to_dataset(result), whole)
+    assert seen[-1].done == seen[-1].total
+
+
+def test_a_finished_search_trains_nothing_again(directory):
+    with runs.CheckpointStore(directory / "checkpoints") as store:
+        result = searches.search(store=store, on_progress=lambda progress: pytest.fail("trained"))
+    xarray.testing.assert_identical(
+        runs.to_dataset(result), runs.read_results(directory / "results.nc")
+    )
+
+
+def test_the_results_file_is_the_same_bytes_every_time(tmp_path):
+    dataset = runs.to_dataset(searches.finished())
+    for name in ("first.nc", "second.nc"):
+        runs.write_results(tmp_path / name, dataset)
+    assert (tmp_path / "first.nc").read_bytes() == (tmp_path / "second.nc").read_bytes()
+    xarray.testing.assert_identical(runs.read_results(tmp_path / "first.nc"), dataset)
+
+
+def test_load_gives_every_network_back(directory):
+    run, result = runs.load(directory), searches.finished()
+    for arm, level, replicate in itertools.product(searches.ARMS, range(3), range(2)):
+        loaded = run.network(arm, level, replicate)
+        trained = result.network(arm, level, replicate)
+        jax.tree.map(np.testing.assert_array_equal, loaded.params, trained.params)
+        assert loaded.mask["hidden_0"]["bias"] is None
+        jax.tree.map(np.testing.assert_array_equal, loaded.mask, trained.mask)
+        jax.tree.map(np.testing.assert_array_equal, loaded.curves, trained.curves)
+    first = jax.tree.map(lambda leaf: leaf[1], result.origin.initial)
+    jax.tree.map(np.testing.assert_array_equal, run.initial_params(1), first)
+    assert run.config["levels"] == 3
+    assert run.results.sizes["replicate"] == 2
+
+
+def test_load_says_what_is_missing(directory, tmp_path):
+    with pytest.raises(TicketError, match=r"no network \('ticket', 7, 0\).*levels 0 to 2"):
+        runs.load(directory).params("ticket", 7, 0)
+    with pytest.raises(TicketError, match="is .* a run directory"):
+        runs.load(tmp_path)
+    with pytest.raises(TicketError, match="has not finished"):
+        runs.read_results(tmp_path / "results.nc")
+    (tmp_path / "results.nc").write_bytes(b"\x89HDF\r\n\x1a\n broken")
+    with pytest.raises(TicketError, match="cannot be read"):
+        runs.read_results(tmp_path / "results.nc")
+
+
+def test_results_hold_the_curves_of_the_networks_they_name():
+    result = searches.finished()
+    dataset = runs.to_dataset(result)
+    for arm, level, replicate in itertools.product(searches.ARMS, range(3), range(2)):
+        network = result.network(arm, level, replicate)
+        here = dataset.sel(arm=arm, level=level, replicate=replicate)
+        for name, curve in network.curves.items():
+            np.testing.assert_array_equal(here[name].sel(step=network.steps), curve)
+        stop = network.steps[np.argmin(network.curves["validation_loss"])]
+        assert int(here["early_stop_step"]) == stop
+    assert int(dataset["nonzero_pruned"].sum()) == int(dataset["regrown"].sum()) == 0
+    kept = dataset["kept"].sel(arm="shuffle", level=2, replicate=0).values
+    assert kept.tolist() == list(result.counts[2].values())
+    np.testing.assert_allclose(dataset["density"], result.densities())
+
+
+def test_contract_violations_would_be_counted():
+    """The counters behind the exact claims are not constants."""
+    result = searches.finished()
+    record = result.records[1]
+    spoilt = record._replace(
+        params=jax.tree.map(lambda leaf: leaf + 1, record.params),
+        masks=jax.tree.map(np.logical_not, record.masks),
+    )
+    dataset = runs.to_dataset(
+        result._replace(records=[result.records[0], spoilt, *result.records[2:]])
+    )
+    pruned = 45 - sum(result.counts[1].values())
+    wrong = dataset["nonzero_pruned"].sel(arm="ticket", level=1)
+    assert wrong.values.tolist() == [45 - pruned, 45 - pruned]
+    assert int(dataset["regrown"].sel(level=2).min()) > 0
+
+
+def test_invalid_networks_hand_it_down():
+    result = searches.finished()
+    record = result.records[1]
+    curves = {name: curve.copy() for name, curve in record.curves.items()}
+    curves["validation_loss"][0, 1] = np.nan
+    spoilt = [result.records[0], record._replace(curves=curves), *result.records[2:]]
+    dataset = runs.to_dataset(result._replace(records=spoilt))
+    valid = dataset["valid"].sel(replicate=0)
+    assert int(dataset["diverged_step"].sel(arm="ticket", level=1, replicate=0)) == 3
+    assert valid.sel(arm="ticket").values.tolist() == [True, False, False]
+    assert valid.sel(arm="reinit").values.tolist() == [True, True, False]
+    assert valid.sel(arm="oneshot").values.tolist() == [True, True, True]
+    assert bool(dataset["valid"].sel(replicate=1).all())
+
+
+def test_only_changed_science_enters_the_hash():
+    assert runs.run_hash(Config()) == runs.run_hash(Config(levels=3, out="elsewhere"))
+    assert runs.run_hash(Config()) != runs.run_hash(Config(levels=4))
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(Config):
+        added: bool = False
+
+    assert runs.run_hash(Later(levels=5)) == runs.run_hash(Config(levels=5))
+
+
+def test_a_directory_of_another_configuration_is_left_alone(tmp_path):
+    runs.RunDirectory("small", Config(), tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(TicketError, match=r"another configuration \(rate 0.2 there, 0.3 now\)"):
+        runs.RunDirectory("small", Config(rate=0.3), tmp_path / "run")
+    with pytest.raises(TicketError, match="experiment 'small' there"):
+        runs.RunDirectory("other", Config(), tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    assert os.listdir(tmp_path / "run") == ["config.json"]
+
+
+def test_fresh_discards_a_run_and_nothing_else(tmp_path):
+    run = runs.RunDirectory("small", Config(), tmp_path)
+    run.checkpoints.mkdir()
+    (tmp_path / "summary.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    runs.RunDirectory("small", Config(rate=0.3), tmp_path, fresh=True)
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "notes.txt"]
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["rate"] == 0.3
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_that_is_no_run_is_refused_untouched(fresh, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(TicketError, match="holds other files"):
+        runs.RunDirectory("small", Config(), tmp_path, fresh=fresh)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("file", "is a file"), ("file/below", "cannot be written"), ("/proc/run", "cannot be")],
+)
+def test_a_place_that_cannot_be_written_is_named(place, message, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TicketError, match=message):
+        runs.RunDirectory("small", Config(), tmp_path / place)
+
+
+def test_other_data_do_not_continue_a_run(tmp_path):
+    run = runs.RunDirectory("small", Config(), tmp_path)
+    run.record_environment(data={"sha256": "a" * 64, "source": "here"})
+    with pytest.raises(TicketError, match=r"began with data of sha256 aaaaaaaaaaaa \(here\)"):
+        run.record_environment(data={"sha256": "b" * 64, "source": "there"})
+    starts = runs.read_json(tmp_path / "environment.json")["starts"]
+    assert len(starts) == 1
+    assert starts[0]["packages"]["jax"] == jax.__version__
+
+
+def test_a_file_is_whole_or_absent(tmp_path):
+    target = tmp_path / "results.nc"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["results.nc"]
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(TicketError, match=r"config.json: cannot be read .*--fresh"):
+        runs.read_json(tmp_path / "config.json")
+
+
+def test_a_checkpoint_of_another_schema_is_refused(directory, monkeypatch):
+    monkeypatch.setattr(runs.checkpoints, "SCHEMA", 2)
+    with pytest.raises(TicketError, match="has schema 1, expected 2"):
+        runs.load(directory)
+
+
+def test_masks_take_one_bit_a_weight_and_pruned_weights_no_place(directory):
+    store = runs.CheckpointStore(directory / "checkpoints")
+    content = store._checkpointer.load_checkpointables(2, {"record": None})["record"]
+    assert content["masks"]["hidden_0/kernel"].size == -(-2 * 30 // 8)
+    kept = searches.finished().counts[2]["hidden_0/kernel"]
+    assert content["params"]["hidden_0/kernel"].shape == (2 * kept,)
+
+
+def test_batch_statistics_and_criterion_states_survive(tmp_path):
+    learner = cases.learner("linen_with_batch_statistics", "adam")
+    options = {"learner": learner, "arms": ("reinit",), "levels": 2, "rewind_step": 3}
+    with runs.CheckpointStore(tmp_path) as store, pytest.raises(KeyboardInterrupt):
+        searches.search(store=StopAfter(store, 1), **options)
+    with runs.CheckpointStore(tmp_path) as store:
+        resumed = searches.search(store=store, **options)
+    whole = searches.search(**options)
+    rewound = (result.origin.rewound for result in (resumed, whole))
+    jax.tree.map(np.testing.assert_array_equal, *rewound)
+    xarray.testing.assert_identical(runs.to_dataset(resumed), runs.to_dataset(whole))
+
+
+def test_a_protocol_of_nothing_is_refused():
+    with pytest.raises(TicketError, match="steps: got 0, expected at least 1"):
+        Protocol(0, 1, 1)
