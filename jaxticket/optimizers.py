@@ -15,9 +15,11 @@ OptimizerState = Any
 def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """Wraps an optimizer so that pruned weights and their moments are exactly zero.
 
-    With mask m, gradient g and params θ the wrapped optimizer sees m ⊙ g and m ⊙ θ; its
-    update is kept where m holds and is −θ elsewhere, so that a pruned weight becomes exactly
-    0.0 even if it was not before; and every moment is multiplied by m.
+    With mask m, gradient g, params θ and moments μ the wrapped optimizer sees m ⊙ g, m ⊙ θ and
+    m ⊙ μ; its update is kept where m holds and is −θ elsewhere, so that a pruned weight becomes
+    exactly 0.0 even if it was not before. Its moments are then those of a weight at zero that
+    never had a gradient: exactly 0.0, unless the optimizer itself adds noise to moments, in
+    which case `mask_moments` clears the last step's.
 
     Args:
       optimizer: any optax transformation.
@@ -46,13 +48,16 @@ def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
                 "masked(optimizer).update: got params=None, expected the params, whose pruned "
                 "weights are set to zero; call update(grads, state, params, mask=mask)"
             )
+        # Moments are masked on their way in, not out: masked on the way out they would be other
+        # arrays than those the update is computed from, and XLA would copy both in every step.
+        state = mask_moments(optimizer, state, mask)
         # optax multiplies floats by integer counts, which strict promotion would refuse.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = inner.update(_keep(updates, mask), state, _keep(params, mask), **extra)
         updates = jax.tree.map(
             lambda u, p, m: u if m is None else jnp.where(m, u, -p), updates, params, mask
         )
-        return updates, mask_moments(optimizer, state, mask)
+        return updates, state
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 

@@ -17,7 +17,6 @@ from jaxticket import (
     TicketError,
     allocate,
     find_tickets,
-    masks,
     population,
     train,
 )

@@ -58,7 +58,7 @@ def test_biases_come_from_where_the_magnitudes_come_from(name):
         cases.assert_same_bits(act(name)[layer]["bias"], expected[layer]["bias"])
 
 
-@cases.every({"rewind", "reinit"})
+@cases.every(["rewind", "reinit"])
 def test_rewinding_and_reinitialising_copy_bit_for_bit(name):
     initial, fresh = weights()
     expected = masks.apply(fresh if name == "reinit" else initial, cases.mask())

@@ -6,6 +6,7 @@ import json
 import os
 
 import cases
+import chex
 import jax
 import numpy as np
 import pytest
@@ -91,12 +92,12 @@ def test_load_gives_every_network_back(directory):
     for arm, level, replicate in itertools.product(searches.ARMS, range(3), range(2)):
         loaded = run.network(arm, level, replicate)
         trained = result.network(arm, level, replicate)
-        jax.tree.map(np.testing.assert_array_equal, loaded.params, trained.params)
+        chex.assert_trees_all_equal(loaded.params, trained.params)
         assert loaded.mask["hidden_0"]["bias"] is None
-        jax.tree.map(np.testing.assert_array_equal, loaded.mask, trained.mask)
-        jax.tree.map(np.testing.assert_array_equal, loaded.curves, trained.curves)
+        chex.assert_trees_all_equal(loaded.mask, trained.mask)
+        chex.assert_trees_all_equal(loaded.curves, trained.curves)
     first = jax.tree.map(lambda leaf: leaf[1], result.origin.initial)
-    jax.tree.map(np.testing.assert_array_equal, run.initial_params(1), first)
+    chex.assert_trees_all_equal(run.initial_params(1), first)
     assert run.config["levels"] == 3
     assert run.results.sizes["replicate"] == 2
 
@@ -260,7 +261,7 @@ def test_batch_statistics_and_criterion_states_survive(tmp_path):
         resumed = searches.search(store=store, **options)
     whole = searches.search(**options)
     rewound = (result.origin.rewound for result in (resumed, whole))
-    jax.tree.map(np.testing.assert_array_equal, *rewound)
+    chex.assert_trees_all_equal(*rewound)
     xarray.testing.assert_identical(runs.to_dataset(resumed), runs.to_dataset(whole))
 
 
