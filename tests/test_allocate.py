@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jaxticket import MaskError, TicketError, allocate, criteria, masks, prune
@@ -190,6 +190,7 @@ def test_the_layerwise_schedules_of_small_convolutional_networks_are_the_papers(
     assert {level: measured[level] for level in expected} == expected
 
 
+@example(kept=90, percent=35)  # 31.5 goes to 32; in floats it is 31.499...
 @given(kept=st.integers(1, 2**40), percent=st.integers(1, 99))
 def test_counts_are_exact_integers_of_any_size(kept, percent):
     # k - round(p k) in integers: halves go to the even neighbour.

@@ -16,7 +16,9 @@ from jaxticket import (
     Protocol,
     TicketError,
     allocate,
+    criteria,
     find_tickets,
+    masks,
     population,
     train,
 )
@@ -145,6 +147,8 @@ def search(plan: str, levels: int = 3, arms: tuple[str, ...] = ("ticket", "shuff
         allocate.globally(0.3),
         levels=levels,
         replicates=5,
+        # The inverse, so that pruned weights, which are zero, would score highest of all.
+        criterion=criteria.by_name("inverse_magnitude"),
         arms=arms,
         rewind_step=2,
         plan=cases.PLANS[plan](),
@@ -178,6 +182,16 @@ def test_a_search_finds_the_same_tickets_on_any_plan(name):
     for one, other in zip(every_network(actual), every_network(expected), strict=True):
         cases.assert_same_bits(one.mask, other.mask)
         compare((one.params, one.curves), (other.params, other.curves))
+
+
+def test_every_level_is_nested_in_the_one_before_and_keeps_its_exact_count():
+    result, _, _ = search("map_on_1")
+    for replicate in range(result.replicates):
+        tickets = [result.network("ticket", level, replicate).mask for level in range(3)]
+        kept = [sum(masks.counts(mask).values()) for mask in tickets]
+        assert kept == [counts["*"] for counts in result.counts] == [45, 31, 22]
+        assert masks.is_subset(tickets[1], tickets[0])
+        assert masks.is_subset(tickets[2], tickets[1])
 
 
 @pytest.fixture(scope="module")
