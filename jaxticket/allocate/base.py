@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from jaxticket.errors import TicketError
+from jaxticket.masks.selection import first_highest
 from jaxticket.types import Mask, Scores
 
 Counts = dict[str, Any]
@@ -75,8 +76,7 @@ def keep_highest(
 ) -> Bool[Array, " n"]:
     """Keeps exactly the `keep` highest scores among what the mask keeps.
 
-    Ties break by the lower index; NaN ranks lowest. The selection is by rank, not by
-    threshold, so the count is exact whatever the scores.
+    Ties break by the lower index; NaN ranks lowest. The count is exact whatever the scores.
 
     Args:
       scores: `float[n]`.
@@ -90,7 +90,17 @@ def keep_highest(
       >>> keep_highest(jnp.array([1.0, 3.0, 3.0, 9.0]), jnp.array([True, True, True, False]), 1)
       Array([False,  True, False, False], dtype=bool)
     """
-    places = jnp.arange(scores.size, dtype=jnp.int32)
-    _, _, order = jax.lax.sort((~mask, -scores, places), num_keys=2, is_stable=True)
-    chosen = jnp.zeros(mask.shape, bool).at[order].set(places < keep, unique_indices=True)
-    return chosen & mask
+    ranks = jnp.where(mask, _ordered_bits(scores), 0)
+    return first_highest(ranks, keep) & mask
+
+
+def _ordered_bits(scores: Float[Array, " n"]) -> Shaped[Array, " n"]:
+    """Maps floats to unsigned integers of the same order, NaN to 1; 0 stays free."""
+    if scores.dtype.itemsize < 4:
+        scores = scores.astype(jnp.float32)
+    unsigned = jnp.uint64 if scores.dtype.itemsize == 8 else jnp.uint32
+    # Adding zero makes -0.0 the 0.0 that it ties with.
+    bits = jax.lax.bitcast_convert_type(scores + jnp.zeros((), scores.dtype), unsigned)
+    top = jnp.asarray(1, unsigned) << (8 * scores.dtype.itemsize - 1)
+    ordered = jnp.where(bits >= top, ~bits, bits | top)
+    return jnp.where(jnp.isnan(scores), jnp.asarray(1, unsigned), ordered)

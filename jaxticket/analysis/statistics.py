@@ -1,5 +1,6 @@
 """Intervals over replicates."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -42,8 +43,6 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
       >>> print(mean_interval(np.array([1.0, 2.0, 3.0])))
       2 [-0.4841, 4.484] (n = 3)
     """
-    from scipy import stats
-
     kept = np.asarray(values, np.float64)
     kept = kept[~np.isnan(kept)]
     if len(kept) == 0:
@@ -51,8 +50,9 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
     mean = float(kept.mean())
     if len(kept) == 1:
         return Interval(mean, -np.inf, np.inf, 1)
-    half = stats.t.ppf(0.5 + confidence / 2, len(kept) - 1) * stats.sem(kept)
-    return Interval(mean, mean - float(half), mean + float(half), len(kept))
+    error = float(kept.std(ddof=1)) / len(kept) ** 0.5
+    half = _t_quantile(0.5 + confidence / 2, len(kept) - 1) * error
+    return Interval(mean, mean - half, mean + half, len(kept))
 
 
 def paired_interval(
@@ -73,3 +73,10 @@ def paired_interval(
       1 [1, 1] (n = 2)
     """
     return mean_interval(np.asarray(first, np.float64) - np.asarray(second, np.float64), confidence)
+
+
+@functools.cache
+def _t_quantile(probability: float, degrees_of_freedom: int) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(probability, degrees_of_freedom))

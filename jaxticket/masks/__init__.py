@@ -26,6 +26,7 @@ from jaxticket.masks.prunable import (
     matching,
     path_string,
 )
+from jaxticket.masks.selection import first_highest
 from jaxticket.masks.summary import LayerSummary, summary
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "density",
     "excluding",
     "expand",
+    "first_highest",
     "intersect",
     "is_subset",
     "kernels",

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxticket.errors import MaskError
 from jaxticket.keys import derive
 from jaxticket.masks.prunable import Prunable, kernels, path_string
+from jaxticket.masks.selection import first_highest
 from jaxticket.types import Mask, Params
 
 
@@ -174,7 +175,7 @@ def overlap(first: Mask, second: Mask) -> Float[Array, ""]:
 
 
 def shuffle(key: PRNGKeyArray, mask: Mask) -> Mask:
-    """Permutes each leaf of a mask: the layerwise random mask with the same counts.
+    """Shuffles each leaf of a mask: the layerwise random mask with the same counts.
 
     Args:
       key: a typed key.
@@ -193,8 +194,8 @@ def shuffle(key: PRNGKeyArray, mask: Mask) -> Mask:
     """
 
     def permuted(path: tuple[Any, ...], leaf: Array) -> Array:
-        flat = jax.random.permutation(derive(key, path_string(path)), leaf.reshape(-1))
-        return flat.reshape(leaf.shape)
+        chance = jax.random.bits(derive(key, path_string(path)), (leaf.size,), jnp.uint32)
+        return first_highest(chance, jnp.sum(leaf, dtype=jnp.int32)).reshape(leaf.shape)
 
     return jax.tree_util.tree_map_with_path(permuted, mask)
 
