@@ -3,7 +3,6 @@
 from typing import Literal, NamedTuple
 
 from jaxticket.errors import TicketError, unknown
-from jaxticket.rewind import ACTIONS, Action
 
 
 class Arm(NamedTuple):
@@ -20,11 +19,6 @@ class Arm(NamedTuple):
     mask: Literal["ticket", "shuffle", "oneshot"]
     weights: str
     question: str
-
-    @property
-    def action(self) -> Action:
-        """The action that gives the weights."""
-        return ACTIONS[self.weights]
 
 
 ARMS: dict[str, Arm] = {

@@ -167,8 +167,10 @@ class Result(NamedTuple):
             if wanted in record.coordinates:
                 place = record.coordinates.index(wanted)
                 return Network(
-                    *(jax.tree.map(lambda leaf: leaf[place], part)  # noqa: B023
-                      for part in (record.masks, record.params, record.curves)),
+                    *(
+                        jax.tree.map(lambda leaf: leaf[place], part)  # noqa: B023
+                        for part in (record.masks, record.params, record.curves)
+                    ),
                     record.steps,
                 )
         raise KeyError(

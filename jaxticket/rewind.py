@@ -90,9 +90,7 @@ def reshuffle(key: PRNGKeyArray, initial: Params, fresh: Params, mask: Mask) -> 
     return _by_layer(_permute_kept, key, initial, mask)
 
 
-def random_signed_constant(
-    key: PRNGKeyArray, initial: Params, fresh: Params, mask: Mask
-) -> Params:
+def random_signed_constant(key: PRNGKeyArray, initial: Params, fresh: Params, mask: Mask) -> Params:
     """Gives every kept weight the same magnitude and a random sign: ±σ_layer.
 
     σ is the standard deviation of the layer's weights at the rewind point, pruned ones

@@ -273,9 +273,7 @@ def train(
     bounds = jnp.array(list(zip((start, *steps), steps, strict=False)), jnp.int32)
 
     def interval(training: Training, bound: Int[Array, "2"]) -> tuple[Training, Metrics]:
-        return segment(
-            learner, criterion, protocol, training, mask, key, data, bound[0], bound[1]
-        )
+        return segment(learner, criterion, protocol, training, mask, key, data, bound[0], bound[1])
 
     first = begin(criterion, protocol, state, key, data, start)
     return jax.lax.scan(interval, first, bounds)
@@ -294,6 +292,8 @@ def _steps_an_epoch(protocol: Protocol, data: Data) -> int:
     return protocol.steps_an_epoch(_number(data["train"]))
 
 
-def _zero_metrics(learner: Learner, training: Training, mask: Mask, batch: Batch, key: Any) -> Metrics:
+def _zero_metrics(
+    learner: Learner, training: Training, mask: Mask, batch: Batch, key: Any
+) -> Metrics:
     shapes = jax.eval_shape(learner.step, training.learner, mask, batch, key)[1]
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)

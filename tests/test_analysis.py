@@ -107,15 +107,14 @@ def test_a_difference_within_noise_is_no_win():
     assert verdict(lottery.beats("reinit", 13.5), dataset)["holds"] is False
 
 
-@pytest.mark.parametrize("surely", [False, True])
-def test_falling_below_dense_is_counted_in_levels(surely):
-    claim = lottery.falls_below_later(2, surely=surely)
+def test_falling_below_dense_is_counted_in_levels():
+    claim = lottery.falls_below_later(2)
     found = verdict(claim, results([TICKET, REINIT]))
     assert (found["measured"], found["holds"]) == (2.0, True)
     assert verdict(claim, results([REINIT, TICKET]))["measured"] == -2.0
-    assert verdict(lottery.falls_below_later(3, surely=surely), results([TICKET, REINIT]))[
-        "measured"
-    ].startswith("not computable: needs the arm reinit and 5 levels")
+    assert verdict(lottery.falls_below_later(3), results([TICKET, REINIT]))["measured"].startswith(
+        "not computable: needs the arm reinit and 5 levels"
+    )
 
 
 def test_early_stopping_is_compared_in_pairs():
@@ -134,7 +133,7 @@ def test_what_a_run_cannot_show_is_undecided_with_the_reason():
         (lottery.matches_dense(13.5), "a level at 13.5 %"),
         (lottery.beats("reinit", 50.0), "the arm reinit"),
         (lottery.beats_oneshot(5.0), "the arm oneshot"),
-        (lottery.falls_below_later(3, surely=False), "5 levels"),
+        (lottery.falls_below_later(3), "5 levels"),
     ):
         found = verdict(claim, dataset)
         assert found["holds"] is None
@@ -151,7 +150,9 @@ def test_exact_claims_count_violations():
     assert verdict(lottery.exact_zeros(), dataset)["holds"] is True
     assert verdict(lottery.nested_masks(), dataset)["holds"] is False
     layers = {"layer": ["a", "b"]}
-    kept = xarray.DataArray(np.full((1, 2, 1, 2), [[[4, 4]], [[2, 3]]]), layers, dims=tuple("xyz") + ("layer",))
+    kept = xarray.DataArray(
+        np.full((1, 2, 1, 2), [[[4, 4]], [[2, 3]]]), layers, dims=tuple("xyz") + ("layer",)
+    )
     for counts, holds in (
         (({"a": 4, "b": 4}, {"a": 2, "b": 3}), True),
         (({"a": 4, "b": 4}, {"a": 3, "b": 2}), False),

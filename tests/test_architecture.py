@@ -106,7 +106,9 @@ def run_python(code):
 
 
 def test_importing_jaxticket_imports_nothing_heavy():
-    heavy = "tensorflow tensorflow_datasets matplotlib flax xarray pandas orbax rich tyro scipy.stats"
+    heavy = (
+        "tensorflow tensorflow_datasets matplotlib flax xarray pandas orbax rich tyro scipy.stats"
+    )
     code = (
         "import sys, jax; before = set(sys.modules); import jaxticket; "
         f"print([n for n in {heavy.split()!r} if n in sys.modules and n not in before])"

@@ -22,8 +22,40 @@ from jaxticket import TicketError, runs
 from jaxticket.arms import ARMS
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = ["--dataset", "--data-path", "--download", "--replicates", "--levels", "--steps", "--batch-size", "--optimizer", "--learning-rate", "--prune-rate", "--output-prune-rate", "--scope", "--rewind-step", "--arms", "--seed", "--plan", "--out", "--fresh", "--preset", "--check"]
-TINY = ["--preset", "smoke", "--plan", "map", "--steps", "6", "--evaluate-every", "3", "--levels", "3"]
+OPTIONS = [
+    "--dataset",
+    "--data-path",
+    "--download",
+    "--replicates",
+    "--levels",
+    "--steps",
+    "--batch-size",
+    "--optimizer",
+    "--learning-rate",
+    "--prune-rate",
+    "--output-prune-rate",
+    "--scope",
+    "--rewind-step",
+    "--arms",
+    "--seed",
+    "--plan",
+    "--out",
+    "--fresh",
+    "--preset",
+    "--check",
+]
+TINY = [
+    "--preset",
+    "smoke",
+    "--plan",
+    "map",
+    "--steps",
+    "6",
+    "--evaluate-every",
+    "3",
+    "--levels",
+    "3",
+]
 
 
 def run(*arguments):
@@ -115,9 +147,7 @@ def test_kill_9_and_the_same_command_give_the_same_results(smoke, tmp_path):
     assert again.returncode == 0, again.stderr
     assert (out / "results.nc").read_bytes() == (smoke[1] / "results.nc").read_bytes()
     for arm, level, replicate in (("ticket", 2, 1), ("oneshot", 1, 0)):
-        first, second = (
-            runs.load(path).params(arm, level, replicate) for path in (smoke[1], out)
-        )
+        first, second = (runs.load(path).params(arm, level, replicate) for path in (smoke[1], out))
         assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), first, second))
 
 
@@ -129,7 +159,7 @@ def test_a_diverging_run_ends_with_what_diverged_and_keeps_its_results(tmp_path,
     assert message.count("\n") == 1
     assert "diverged" in text
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
-    assert {"arm": "ticket", "level": 0} .items() <= summary["diverged"][0].items()
+    assert {"arm": "ticket", "level": 0}.items() <= summary["diverged"][0].items()
     assert isinstance(runs.load(tmp_path / "r").results, xarray.Dataset)
 
 

@@ -254,3 +254,10 @@ def test_summary_has_a_row_a_layer_and_the_total_and_prints_as_a_table():
     assert len(lines) == 4
     assert len(set(map(len, lines))) == 1
     assert lines[1].split() == ["hidden_0/kernel", "6", "30", "20.00%"]
+
+
+def test_masks_that_cannot_be_measured_are_refused_in_one_line():
+    with pytest.raises(MaskError, match="density: got a mask without prunable weights"):
+        masks.density({"b": None})
+    with pytest.raises(MaskError, match="overlap: got masks over a and over b"):
+        masks.overlap({"a": jnp.ones(2, bool)}, {"b": jnp.ones(2, bool)})

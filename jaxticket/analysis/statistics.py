@@ -55,9 +55,7 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, len(kept))
 
 
-def paired_interval(
-    first: np.ndarray, second: np.ndarray, confidence: float = 0.95
-) -> Interval:
+def paired_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> Interval:
     """Gives the mean of first − second with its paired Student t interval.
 
     Args:

@@ -9,13 +9,14 @@ import numpy as np
 
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
-from jaxticket.arms import ARMS, Arm
+from jaxticket.arms import ARMS
 from jaxticket.criteria.base import Evidence
 from jaxticket.imp.setup import Coordinate, Setup, make_record
 from jaxticket.keys import derive
 from jaxticket.population import over, populate
 from jaxticket.prune import prune
 from jaxticket.records import Origin, Record, Store
+from jaxticket.rewind import ACTIONS
 from jaxticket.trainer import Networks, Trainer
 from jaxticket.types import Mask
 
@@ -24,7 +25,8 @@ class Start(NamedTuple):
     """What one control network is made from.
 
     Attributes:
-      arm: its index in the arms of the run.
+      mask_rule: which mask its arm takes, an index into `MASK_RULES`.
+      action: which weights its arm takes, an index into the run's actions.
       level: its level.
       key: its replicate's key.
       counts: what its level keeps.
@@ -35,7 +37,8 @@ class Start(NamedTuple):
       observed: what the criterion observed of the dense training.
     """
 
-    arm: Any
+    mask_rule: Any
+    action: Any
     level: Any
     key: Any
     counts: Counts
@@ -108,42 +111,61 @@ def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
 
 
 def _start_one(setup: Setup) -> Callable[[Start], Networks]:
-    """Makes state, mask and key of one control network; the arm is chosen on the device."""
-    branches = [_branch(setup, ARMS[name]) for name in setup.arms]
+    """Makes state, mask and key of one control network; its arm is chosen on the device."""
+    weights = [_weights(setup, name) for name in _actions(setup)]
 
     def one(start: Start) -> Networks:
-        state, mask = jax.lax.switch(start.arm, branches, start)
+        mask = jax.lax.switch(start.mask_rule, [rule(setup) for rule in MASK_RULES.values()], start)
+        state = jax.lax.switch(start.action, weights, start, mask)
         return Networks(state, mask, derive(start.key, "train", start.level))
 
     return one
 
 
-def _branch(setup: Setup, arm: Arm) -> Callable[[Start], tuple[Any, Mask]]:
-    own_weights = arm.weights == "rewind"
+def _ticket_mask(setup: Setup) -> Callable[[Start], Mask]:
+    del setup
+    return lambda start: start.ticket_mask
 
-    def branch(start: Start) -> tuple[Any, Mask]:
-        mask = _mask_of(setup, arm, start)
+
+def _shuffled_mask(setup: Setup) -> Callable[[Start], Mask]:
+    del setup
+    return lambda start: masks.shuffle(derive(start.key, "shuffle", start.level), start.ticket_mask)
+
+
+def _oneshot_mask(setup: Setup) -> Callable[[Start], Mask]:
+    def mask_of(start: Start) -> Mask:
+        evidence = Evidence(start.initial, start.dense, derive(start.key, "prune", start.level))
+        full = jax.tree.map(jnp.ones_like, start.ticket_mask)
+        return prune(
+            setup.criterion, setup.allocation, evidence, full, start.counts, start.observed
+        )
+
+    return mask_of
+
+
+MASK_RULES = {"ticket": _ticket_mask, "shuffle": _shuffled_mask, "oneshot": _oneshot_mask}
+"""How an arm gets its mask, by the name that `jaxticket.arms` uses."""
+
+
+def _actions(setup: Setup) -> list[str]:
+    """Lists the actions of the run's arms, each once, however many arms share it."""
+    return list(dict.fromkeys(ARMS[arm].weights for arm in setup.arms))
+
+
+def _weights(setup: Setup, name: str) -> Callable[[Start, Mask], Any]:
+    own = name == "rewind"
+
+    def state_of(start: Start, mask: Mask) -> Any:
         fresh = setup.learner.init(derive(start.key, "reinit", start.level))
         key = derive(start.key, "action", start.level)
-        params = arm.action(key, start.rewound.params, fresh.params, mask)
+        params = ACTIONS[name](key, start.rewound.params, fresh.params, mask)
         # Batch statistics of θ_k describe θ_k only: other weights start from those of a new
         # initialisation, and never from θ_k's moments.
-        model_state = (start.rewound if own_weights else fresh).model_state
+        model_state = (start.rewound if own else fresh).model_state
         state = start.rewound._replace(model_state=model_state)
-        moments = setup.rewind_moments and own_weights
-        return setup.learner.restart(state, params, mask, moments=moments), mask
+        return setup.learner.restart(state, params, mask, moments=setup.rewind_moments and own)
 
-    return branch
-
-
-def _mask_of(setup: Setup, arm: Arm, start: Start) -> Mask:
-    if arm.mask == "ticket":
-        return start.ticket_mask
-    if arm.mask == "shuffle":
-        return masks.shuffle(derive(start.key, "shuffle", start.level), start.ticket_mask)
-    evidence = Evidence(start.initial, start.dense, derive(start.key, "prune", start.level))
-    full = jax.tree.map(jnp.ones_like, start.ticket_mask)
-    return prune(setup.criterion, setup.allocation, evidence, full, start.counts, start.observed)
+    return state_of
 
 
 def _gather(
@@ -155,12 +177,14 @@ def _gather(
 ) -> Start:
     """Collects along axis 0 what the chosen networks are made from."""
     rows = np.array([c.replicate for c in chosen])
+    rules, actions = list(MASK_RULES), _actions(setup)
     take = lambda tree: jax.tree.map(lambda leaf: leaf[rows], tree)  # noqa: E731
     ticket_masks = [
         jax.tree.map(lambda leaf, c=c: leaf[c.replicate], tickets[c.level].masks) for c in chosen
     ]
     return Start(
-        arm=np.array([setup.arms.index(c.arm) for c in chosen], np.int32),
+        mask_rule=np.array([rules.index(ARMS[c.arm].mask) for c in chosen], np.int32),
+        action=np.array([actions.index(ARMS[c.arm].weights) for c in chosen], np.int32),
         level=np.array([c.level for c in chosen], np.int32),
         key=setup.keys[rows],
         counts={

@@ -132,9 +132,7 @@ def find_tickets(
 Teller = Callable[[str, int, int, dict[str, np.ndarray]], None]
 
 
-def _teller(
-    setup: Setup, records: list[Record], on_progress: Callable[[Progress], None]
-) -> Teller:
+def _teller(setup: Setup, records: list[Record], on_progress: Callable[[Progress], None]) -> Teller:
     """Counts network-steps for the progress callback."""
     whole, rewound = setup.protocol.steps, setup.protocol.steps - setup.rewind_step
     per_level = [whole, *[rewound] * (setup.levels - 1)]

@@ -34,7 +34,9 @@ def ones(params: Params, prunable: Prunable = kernels) -> Mask:
       True
     """
     mask = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.ones(leaf.shape, bool) if prunable(path_string(path), leaf) else None,
+        lambda path, leaf: (
+            jnp.ones(leaf.shape, bool) if prunable(path_string(path), leaf) else None
+        ),
         params,
     )
     if not jax.tree.leaves(mask):
@@ -105,11 +107,17 @@ def density(mask: Mask) -> float:
     Returns:
       The density, between 0 and 1, exact to float64.
 
+    Raises:
+      MaskError: if no leaf is prunable.
+
     Example:
       >>> density({"w": jnp.array([True, False, True, True]), "b": None})
       0.75
     """
-    return sum(counts(mask).values()) / sum(sizes(mask).values())
+    total = sum(sizes(mask).values())
+    if total == 0:
+        raise MaskError("density: got a mask without prunable weights; make one with masks.ones")
+    return sum(counts(mask).values()) / total
 
 
 def intersect(first: Mask, second: Mask) -> Mask:
@@ -157,10 +165,19 @@ def overlap(first: Mask, second: Mask) -> Float[Array, ""]:
     Returns:
       `float32[]`, 1 for equal masks; 1 also if both keep nothing.
 
+    Raises:
+      MaskError: for masks of different structures.
+
     Example:
       >>> float(overlap({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])}))
       0.5
     """
+
+    if jax.tree.structure(first) != jax.tree.structure(second):
+        raise MaskError(
+            f"overlap: got masks over {_paths(first)} and over {_paths(second)}, expected the same "
+            "leaves; compare masks of one network"
+        )
 
     def total(combine: Any) -> Array:
         # Integers, since float32 counts exactly only up to 2^24.

@@ -100,9 +100,7 @@ class CheckpointStore:
         found = {}
         for step in self.steps():
             metadata = self._metadata(step)
-            names = zip(
-                metadata["arms"], metadata["levels"], metadata["replicates"], strict=True
-            )
+            names = zip(metadata["arms"], metadata["levels"], metadata["replicates"], strict=True)
             found |= {name: (step, place) for place, name in enumerate(names)}
         return found
 

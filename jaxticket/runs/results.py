@@ -137,8 +137,7 @@ def _places(result: Result) -> list[tuple[Record, int, Any]]:
 
 def _kept(record: Record) -> np.ndarray:
     layers = [
-        np.count_nonzero(leaf.reshape(leaf.shape[0], -1), axis=1)
-        for leaf in _leaves(record.masks)
+        np.count_nonzero(leaf.reshape(leaf.shape[0], -1), axis=1) for leaf in _leaves(record.masks)
     ]
     return np.stack(layers, axis=1)
 
