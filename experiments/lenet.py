@@ -48,9 +48,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _setting(default: Any) -> Any:
-    """Makes a field that does not change the results, so that it stays out of the run's hash."""
-    return dataclasses.field(default=default, metadata={"science": False})
+NOT_SCIENCE = {"science": False}
+"""Marks fields that do not change the results, so that they stay out of the run's hash."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +58,9 @@ class Config:
 
     dataset: str = "fashion_mnist_5k"
     """fashion_mnist_5k, digits, fashion_mnist, mnist, or any TFDS image classification set."""
-    data_path: Path | None = _setting(None)
+    data_path: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Folder that holds the data set's files; the usual places if None."""
-    download: bool = _setting(False)
+    download: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Allow the network for the data set."""
     replicates: int = 5
     """Independent initialisations, each with its own data order."""
@@ -97,15 +96,15 @@ class Config:
     """Names from jaxticket.arms; the ticket is always trained."""
     seed: int = 0
     """Everything random is derived from it by name."""
-    plan: str = _setting("auto")
+    plan: str = dataclasses.field(default="auto", metadata=NOT_SCIENCE)
     """How networks run here: auto, map, vmap or mesh."""
-    out: Path | None = _setting(None)
+    out: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Run directory; runs/lenet/<hash of the configuration> if None."""
-    fresh: bool = _setting(False)
+    fresh: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Discard what the run directory holds."""
-    preset: str = _setting("default")
+    preset: str = dataclasses.field(default="default", metadata=NOT_SCIENCE)
     """Where the defaults come from: default, smoke or paper."""
-    check: bool = _setting(False)
+    check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
 
 
@@ -204,7 +203,7 @@ def make_learner(config: Config, dataset: data.Dataset) -> Learner:
     return supervised(
         model,
         make_optimizer(config.optimizer, config.learning_rate),
-        preprocess=preprocessing.by_name(config.inputs, dataset.train.images),
+        preprocess=preprocessing.by_name(config.inputs, np.asarray(dataset.train.images)),
     )
 
 

@@ -37,6 +37,36 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "Examples",
+    "MaskError",
+    "Model",
+    "Plan",
+    "Protocol",
+    "TicketError",
+    "allocate",
+    "analysis",
+    "arms",
+    "criteria",
+    "data",
+    "errors",
+    "find_tickets",
+    "imp",
+    "keys",
+    "learners",
+    "masked",
+    "masks",
+    "models",
+    "optimizers",
+    "plots",
+    "population",
+    "prune",
+    "rewind",
+    "runs",
+    "train",
+    "types",
+]
+
 _LAZY = ("analysis", "data", "models", "plots", "runs")
 
 

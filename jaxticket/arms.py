@@ -37,7 +37,7 @@ ARMS: dict[str, Arm] = {
 """Every arm by name."""
 
 DEFAULT_ARMS = ("ticket", "reinit", "shuffle", "shuffle_reinit", "oneshot")
-"""The ticket with the controls without which nothing is a ticket (1803.03635, section 2 and appendix)."""
+"""The ticket with the controls without which nothing is a ticket (1803.03635, section 2)."""
 
 
 def check_arms(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,25 @@
 import zlib
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
+
+
+def is_typed_key(value: object) -> bool:
+    """Says whether a value is an array of typed keys.
+
+    Args:
+      value: anything.
+
+    Returns:
+      True for what `jax.random.key` makes.
+
+    Example:
+      >>> is_typed_key(jax.random.key(0)), is_typed_key(jax.numpy.zeros(2))
+      (True, False)
+    """
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def derive(key: PRNGKeyArray, *names: "str | int | jax.Array") -> PRNGKeyArray:
@@ -30,7 +48,7 @@ def derive(key: PRNGKeyArray, *names: "str | int | jax.Array") -> PRNGKeyArray:
       >>> bool(derive(root, "initial", 3) == derive(root, "order", 3))
       False
     """
-    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if not is_typed_key(key):
         raise TypeError(
             f"key: got {type(key).__name__}, expected a typed key; make one with jax.random.key(0)"
         )

@@ -1,6 +1,6 @@
 """Any optax transformation, made to respect a mask and to be rewound."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
         )
         return updates, state
 
-    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+    return optax.GradientTransformationExtraArgs(optimizer.init, cast(Any, update))
 
 
 def mask_moments(

@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxticket.errors import TicketError, unknown
+from jaxticket.keys import is_typed_key
 
 Inside = Literal["map", "vmap"]
 
@@ -328,7 +329,7 @@ def _cores() -> int:
 
 
 def _leaf_to_host(leaf: Any) -> Any:
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+    if is_typed_key(leaf):
         data = np.asarray(jax.device_get(jax.random.key_data(leaf)))
         return jax.random.wrap_key_data(jnp.asarray(data), impl=jax.random.key_impl(leaf))
     return np.asarray(jax.device_get(leaf))

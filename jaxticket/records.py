@@ -1,5 +1,6 @@
 """What a run produces: finished networks, what they came from, and where both are kept."""
 
+import operator
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -165,13 +166,12 @@ class Result(NamedTuple):
         wanted = ("ticket" if level == 0 else arm, level, replicate)
         for record in self.records:
             if wanted in record.coordinates:
-                place = record.coordinates.index(wanted)
+                here = operator.itemgetter(record.coordinates.index(wanted))
                 return Network(
-                    *(
-                        jax.tree.map(lambda leaf: leaf[place], part)  # noqa: B023
-                        for part in (record.masks, record.params, record.curves)
-                    ),
-                    record.steps,
+                    mask=jax.tree.map(here, record.masks),
+                    params=jax.tree.map(here, record.params),
+                    curves=jax.tree.map(here, record.curves),
+                    steps=record.steps,
                 )
         raise KeyError(
             f"network: got {wanted}, expected an arm of {self.arms}, a level below {self.levels} "

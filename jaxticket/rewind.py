@@ -115,7 +115,8 @@ def random_signed_constant(key: PRNGKeyArray, initial: Params, fresh: Params, ma
     """
     del fresh
 
-    def signed(key: PRNGKeyArray, leaf: Array, mask: Array) -> Array:
+    def signed(key: PRNGKeyArray, leaf: Array, kept: Array) -> Array:
+        del kept
         return jnp.std(leaf) * jax.random.rademacher(key, leaf.shape, leaf.dtype)
 
     return _by_layer(signed, key, initial, mask)

@@ -77,7 +77,10 @@ def trainer(
 
     compiled = populate(one_segment, plan, donate=True)
     begin_all = populate(
-        lambda network, data, start: begin(criterion, protocol, *network, data, start), plan
+        lambda network, data, start: begin(
+            criterion, protocol, network.states, network.keys, data, start
+        ),
+        plan,
     )
 
     def run(networks: Networks, size: int, **options: Any) -> Trained:
@@ -95,10 +98,11 @@ def trainer(
     ) -> Trained:
         number = networks.keys.shape[0]
         evaluations = protocol.boundaries(start)
-        stops = sorted({*evaluations, *([] if snapshot is None else [snapshot])})
-        states, masks, keys = pad(networks, size)
-        training = begin_all((states, keys), shared, np.int32(start))
-        carry = (training, masks, keys)
+        extra = [] if snapshot is None else [snapshot]
+        stops: list[int] = sorted({*evaluations, *extra})
+        padded = pad(networks, size)
+        training = begin_all(padded, shared, np.int32(start))
+        carry = (training, padded.masks, padded.keys)
         here, kept, rows = start, None, []
         for stop in stops:
             carry, metrics = compiled(carry, shared, np.int32(here), np.int32(stop))

@@ -151,7 +151,7 @@ def test_exact_claims_count_violations():
     assert verdict(lottery.nested_masks(), dataset)["holds"] is False
     layers = {"layer": ["a", "b"]}
     kept = xarray.DataArray(
-        np.full((1, 2, 1, 2), [[[4, 4]], [[2, 3]]]), layers, dims=tuple("xyz") + ("layer",)
+        np.full((1, 2, 1, 2), [[[4, 4]], [[2, 3]]]), layers, dims=("x", "y", "z", "layer")
     )
     for counts, holds in (
         (({"a": 4, "b": 4}, {"a": 2, "b": 3}), True),

@@ -105,7 +105,7 @@ def test_load_gives_every_network_back(directory):
 def test_load_says_what_is_missing(directory, tmp_path):
     with pytest.raises(TicketError, match=r"no network \('ticket', 7, 0\).*levels 0 to 2"):
         runs.load(directory).params("ticket", 7, 0)
-    with pytest.raises(TicketError, match="is .* a run directory"):
+    with pytest.raises(TicketError, match=r"is .* a run directory"):
         runs.load(tmp_path)
     with pytest.raises(TicketError, match="has not finished"):
         runs.read_results(tmp_path / "results.nc")
@@ -225,9 +225,14 @@ def test_other_data_do_not_continue_a_run(tmp_path):
 def test_a_file_is_whole_or_absent(tmp_path):
     target = tmp_path / "results.nc"
     target.write_text("old")
-    with pytest.raises(RuntimeError), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail_halfway():
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["results.nc"]
 

@@ -125,7 +125,7 @@ def beats_oneshot(percent: float) -> Claim:
     """Claims that pruning in levels is at least as good as pruning once, at low densities."""
 
     def test(results: xarray.Dataset) -> Evidence:
-        levels = np.flatnonzero(results["density"].values <= percent / 100)
+        levels = np.flatnonzero(results["density"].values <= percent / 100).tolist()
         if "oneshot" not in results["arm"] or len(levels) == 0:
             return not_computable(f"needs the arm oneshot and a density of {percent:g} % or less")
         gaps = [_accuracy(results, "ticket", n, "oneshot", n) for n in levels]

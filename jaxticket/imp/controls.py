@@ -103,8 +103,10 @@ def control_coordinates(setup: Setup) -> Iterator[Coordinate]:
 
 
 def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
-    """Chooses how many controls train at a time; on a CPU as many as the ticket, so that one
-    compilation serves both."""
+    """Chooses how many controls train at a time.
+
+    On a CPU as many as the ticket, so that one compilation serves both.
+    """
     state_bytes = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(origin.rewound))
     size = setup.plan.control_chunk(setup.replicates, state_bytes // setup.replicates)
     return min(size, max(setup.plan.padded(missing), setup.ticket_size))

@@ -172,7 +172,6 @@ def overlap(first: Mask, second: Mask) -> Float[Array, ""]:
       >>> float(overlap({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])}))
       0.5
     """
-
     if jax.tree.structure(first) != jax.tree.structure(second):
         raise MaskError(
             f"overlap: got masks over {_paths(first)} and over {_paths(second)}, expected the same "
@@ -253,7 +252,7 @@ or None; make a dense mask with masks.ones(params)
 
 def _fits(mask_leaf: Any, leaf: Any) -> bool:
     return mask_leaf is None or (
-        getattr(mask_leaf, "dtype", None) == bool and mask_leaf.shape == leaf.shape
+        getattr(mask_leaf, "dtype", None) == np.dtype(bool) and mask_leaf.shape == leaf.shape
     )
 
 

@@ -35,7 +35,7 @@ class CheckpointStore:
           directory: where the steps are.
         """
         self._checkpointer = ocp.training.Checkpointer(
-            directory.absolute(), cleanup_tmp_directories=True
+            str(directory.absolute()), cleanup_tmp_directories=True
         )
         self._origin: Origin | None = None
 

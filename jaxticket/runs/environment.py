@@ -42,7 +42,10 @@ def describe_environment() -> dict[str, Any]:
             "kind": devices[0].device_kind,
             "count": len(devices),
         },
-        "flags": {"XLA_FLAGS": os.environ.get("XLA_FLAGS", ""), "x64": jax.config.jax_enable_x64},
+        "flags": {
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+            "x64": jax.config.read("jax_enable_x64"),
+        },
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
     }
 

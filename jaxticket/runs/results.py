@@ -1,5 +1,6 @@
 """Results as one labelled dataset: every curve of every network."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def _prunable_leaves(record: Record) -> list[np.ndarray]:
 def _regrown(result: Result) -> np.ndarray:
     tickets = sorted((r for r in result.records if r.arms[0] == "ticket"), key=lambda r: r.levels)
     counts = np.zeros((result.levels, result.replicates), np.int64)
-    for before, after in zip(tickets, tickets[1:], strict=False):
+    for before, after in itertools.pairwise(tickets):
         for old, new in zip(_leaves(before.masks), _leaves(after.masks), strict=True):
             counts[after.levels[0]] += (new & ~old).reshape(len(new), -1).sum(axis=1)
     return counts
