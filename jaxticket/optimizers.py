@@ -104,7 +104,7 @@ def restart(
 
     Example:
       >>> tx, params = optax.adam(optax.constant_schedule(0.1)), {"w": jnp.ones(1)}
-      >>> _, state = tx.update(params, tx.init(params), params)
+      >>> _, state = masked(tx).update(params, tx.init(params), params, mask={"w": None})
       >>> [int(part.count) for part in restart(tx, state, params)]
       [0, 1]
 

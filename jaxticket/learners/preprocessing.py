@@ -44,7 +44,7 @@ def standardized(train_images: np.ndarray) -> Preprocess:
 
     Example:
       >>> images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
-      >>> standardized(images)(images).ravel().tolist()
+      >>> standardized(images)(jnp.asarray(images)).ravel().tolist()
       [-1.0, 1.0]
     """
     pixels = np.asarray(train_images, np.float64) / 255.0
