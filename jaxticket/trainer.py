@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxticket.criteria.base import Criterion
+from jaxticket.errors import TicketError
 from jaxticket.learners.base import Learner, LearnerState
 from jaxticket.population import Plan, in_pieces, join, pad, populate, share, to_host
 from jaxticket.train import Data, Protocol, Training, begin, segment
@@ -34,13 +35,13 @@ class Trained(NamedTuple):
       training: learner states and what the criterion observed.
       steps: `int64[evaluations]`.
       curves: `float32[P, evaluations]` by `<split>_<metric>`.
-      snapshot: the learner's states at the snapshot step, `None` if none was asked for.
+      snapshots: the learner's states by step, for the steps that were asked for.
     """
 
     training: Training
     steps: np.ndarray
     curves: dict[str, np.ndarray]
-    snapshot: LearnerState | None
+    snapshots: dict[int, LearnerState]
 
 
 Trainer = Callable[..., Trained]
@@ -59,10 +60,10 @@ def trainer(
       plan: how the population runs.
 
     Returns:
-      `run(networks, size, *, start=0, snapshot=None, on_segment=None) -> Trained`: trains the
-      networks from step `start` on, padded to `size`; `snapshot` asks for the states at that
-      step; `on_segment(steps, curves)` is called after each compiled call with the number of
-      steps it made and the metrics `float32[P]` at its end.
+      `run(networks, size, *, start=0, snapshots=(), on_segment=None) -> Trained`: trains the
+      networks from step `start` on, padded to `size`; `snapshots` are steps whose states are
+      kept, any from `start` to the end; `on_segment(steps, metrics)` is called after each
+      compiled call with the number of steps it made and the metrics `float32[P]` at its end.
     """
     shared = share(data, plan)
 
@@ -93,31 +94,66 @@ def trainer(
         size: int,
         *,
         start: int = 0,
-        snapshot: int | None = None,
+        snapshots: tuple[int, ...] = (),
         on_segment: Callable[[int, dict[str, np.ndarray]], None] | None = None,
     ) -> Trained:
         number = networks.keys.shape[0]
         evaluations = protocol.boundaries(start)
-        extra = [] if snapshot is None else [snapshot]
-        stops: list[int] = sorted({*evaluations, *extra})
+        check_snapshots(protocol, start, snapshots)
+        stops = sorted({*evaluations, *snapshots})
         padded = pad(networks, size)
         training = begin_all(padded, shared, np.int32(start))
         carry = (training, padded.masks, padded.keys)
-        here, kept, rows = start, None, []
+        here, kept, rows, parts = start, {}, [], []
         for stop in stops:
             carry, metrics = compiled(carry, shared, np.int32(here), np.int32(stop))
             metrics = {name: value[:number] for name, value in to_host(metrics).items()}
             if on_segment is not None:
                 on_segment(stop - here, metrics)
+            parts.append((stop - here, metrics))
             if stop in evaluations:
-                rows.append(metrics)
-            if stop == snapshot:
-                kept = _first(carry[0].learner, number)
+                rows.append(_whole_interval(parts))
+                parts = []
+            if stop in snapshots:
+                kept[stop] = _first(carry[0].learner, number)
             here = stop
         curves = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
         return Trained(_first(carry[0], number), np.array(evaluations), curves, kept)
 
     return run
+
+
+def check_snapshots(protocol: Protocol, start: int, snapshots: tuple[int, ...]) -> None:
+    """Checks that training passes through the steps that are to be kept.
+
+    Args:
+      protocol: says where training ends.
+      start: where it starts.
+      snapshots: the steps.
+
+    Raises:
+      TicketError: naming those that it does not pass through.
+
+    Example:
+      >>> check_snapshots(Protocol(steps=9, batch_size=1, evaluate_every=3), 0, (0, 4, 9))
+    """
+    outside = [step for step in snapshots if not start <= step <= protocol.steps]
+    if outside:
+        raise TicketError(
+            f"snapshots: got steps {outside}, expected steps from {start} to {protocol.steps}"
+        )
+
+
+def _whole_interval(parts: list[tuple[int, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """Averages training metrics over an interval that a snapshot cut in two."""
+    metrics = dict(parts[-1][1])
+    if len(parts) > 1:
+        steps = [number for number, _ in parts]
+        for name in metrics:
+            if name.startswith("train_"):
+                values = np.stack([part[name] for _, part in parts])
+                metrics[name] = np.average(values, axis=0, weights=steps).astype(values.dtype)
+    return metrics
 
 
 def _first(tree: Any, number: int) -> Any:

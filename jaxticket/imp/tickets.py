@@ -86,11 +86,13 @@ def _train_level(
         networks,
         setup.ticket_size,
         start=setup.rewind_step if level else 0,
-        snapshot=None if level else setup.rewind_step,
+        snapshots=() if level else (setup.rewind_step,),
         on_segment=lambda steps, metrics: tell("ticket", level, steps, metrics),
     )
     coordinates = [Coordinate("ticket", level, index) for index in range(setup.replicates)]
-    return make_record(coordinates, trained, networks.masks), trained.snapshot
+    return make_record(coordinates, trained, networks.masks), trained.snapshots.get(
+        setup.rewind_step
+    )
 
 
 def _keep(record: Record, records: list[Record], store: Store) -> None:
