@@ -40,9 +40,9 @@ from jaxticket.errors import TicketError
 from jaxticket.learners import preprocessing, supervised
 from jaxticket.learners.base import Learner
 from jaxticket.population import Plan, check_plan_name, use_all_cores
+from jaxticket.protocol import Protocol
 from jaxticket.records import Result
 from jaxticket.runs import CheckpointStore, RunDirectory
-from jaxticket.train import Protocol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

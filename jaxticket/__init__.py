@@ -20,6 +20,7 @@ from jaxticket import (
     masks,
     optimizers,
     population,
+    protocol,
     prune,
     rewind,
     train,
@@ -29,7 +30,7 @@ from jaxticket.errors import MaskError, TicketError
 from jaxticket.imp import find_tickets
 from jaxticket.optimizers import masked
 from jaxticket.population import Plan
-from jaxticket.train import Protocol
+from jaxticket.protocol import Protocol
 from jaxticket.types import Examples, Model
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ __all__ = [
     "optimizers",
     "plots",
     "population",
+    "protocol",
     "prune",
     "rewind",
     "runs",

@@ -10,7 +10,8 @@ from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.learners.base import Learner, LearnerState
 from jaxticket.population import Plan, in_pieces, join, pad, populate, share, to_host
-from jaxticket.train import Data, Protocol, Training, begin, segment
+from jaxticket.protocol import Protocol
+from jaxticket.train import Data, Training, begin, segment
 from jaxticket.types import Mask
 
 

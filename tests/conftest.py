@@ -1,10 +1,19 @@
 """What every test runs under: eight CPU devices, strict promotion, run-time type checks."""
 
 import atexit
+import os
 import shutil
 import tempfile
 
 from jaxtyping import install_import_hook
+
+# Most of the time goes into compiling, often the same program twice. Workers and the processes
+# that tests start inherit this cache; set the variable to keep it for the next session too.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxticket-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 # Before anything imports jaxticket, so that every annotation of the core is checked.
 CHECKED = (
@@ -16,6 +25,7 @@ CHECKED = (
     "masks",
     "optimizers",
     "population",
+    "protocol",
     "prune",
     "rewind",
     "train",
@@ -30,14 +40,6 @@ from hypothesis import settings  # noqa: E402
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-# Most of the time goes into compiling, often the same program twice. Set
-# JAX_COMPILATION_CACHE_DIR to keep what was compiled for the next session too.
-if jax.config.jax_compilation_cache_dir is None:
-    jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="jaxticket-tests-"))
-    atexit.register(shutil.rmtree, jax.config.jax_compilation_cache_dir, ignore_errors=True)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # Compiling makes first examples slow, and a shared machine makes all of them slow.
 settings.register_profile("jaxticket", deadline=None, max_examples=30, derandomize=True)

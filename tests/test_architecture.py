@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 
 FLOORS = (
-    {"errors", "keys", "types"},
+    {"errors", "keys", "protocol", "types"},
     {"masks", "optimizers"},
     {"criteria", "allocate", "rewind"},
     {"prune", "arms", "learners"},

@@ -19,9 +19,10 @@ from jaxticket.imp.tickets import train_tickets
 from jaxticket.learners.base import Learner
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.population import Plan
+from jaxticket.protocol import Protocol
 from jaxticket.prune import schedule
 from jaxticket.records import Memory, Record, Result, Store
-from jaxticket.train import Data, Protocol
+from jaxticket.train import Data
 from jaxticket.trainer import trainer
 
 

@@ -14,8 +14,8 @@ from jaxticket.keys import derive
 from jaxticket.learners.base import Learner
 from jaxticket.masks.prunable import Prunable
 from jaxticket.population import Plan
+from jaxticket.protocol import Protocol
 from jaxticket.records import Record, Template
-from jaxticket.train import Protocol
 from jaxticket.trainer import Trained
 
 

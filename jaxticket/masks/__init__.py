@@ -7,7 +7,6 @@ nothing else. When mapping over both, params go first: `jax.tree.map(f, params, 
 
 from jaxticket.masks.basic import (
     apply,
-    check,
     counts,
     density,
     intersect,
@@ -17,6 +16,7 @@ from jaxticket.masks.basic import (
     shuffle,
     sizes,
 )
+from jaxticket.masks.check import check
 from jaxticket.masks.packing import compress, expand, pack, unpack
 from jaxticket.masks.prunable import (
     LAYERWISE_2019,

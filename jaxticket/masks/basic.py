@@ -79,7 +79,7 @@ def counts(mask: Mask) -> dict[str, int]:
       >>> counts({"w": jnp.array([True, False, True]), "b": None})
       {'w': 2}
     """
-    return {path: int(np.count_nonzero(leaf)) for path, leaf in _flat(mask)}
+    return {path: int(np.count_nonzero(leaf)) for path, leaf in leaves_by_path(mask)}
 
 
 def sizes(mask: Mask) -> dict[str, int]:
@@ -95,7 +95,7 @@ def sizes(mask: Mask) -> dict[str, int]:
       >>> sizes({"w": jnp.array([True, False, True]), "b": None})
       {'w': 3}
     """
-    return {path: math.prod(leaf.shape) for path, leaf in _flat(mask)}
+    return {path: math.prod(leaf.shape) for path, leaf in leaves_by_path(mask)}
 
 
 def density(mask: Mask) -> float:
@@ -216,53 +216,8 @@ def shuffle(key: PRNGKeyArray, mask: Mask) -> Mask:
     return jax.tree_util.tree_map_with_path(permuted, mask)
 
 
-def check(mask: Mask, params: Params) -> None:
-    """Checks that a mask fits the params: structure, shapes and `bool` leaves.
-
-    Args:
-      mask: what should be a mask.
-      params: the params it should fit.
-
-    Raises:
-      MaskError: one line that lists every offending leaf with what was given, what was
-        expected and the fix.
-
-    Example:
-      >>> check({"w": jnp.ones(2)}, {"w": jnp.zeros(3)})
-      Traceback (most recent call last):
-      ...
-      jaxticket.errors.MaskError: mask does not fit params: w: got float32[2], expected bool[3] \
-or None; make a dense mask with masks.ones(params)
-    """
-    given = dict(_flat(mask, keep_none=True))
-    wanted = dict(_flat(params))
-    faults = [
-        f"{path}: got {_describe(given[path])}, expected bool{list(leaf.shape)} or None"
-        for path, leaf in wanted.items()
-        if path in given and not _fits(given[path], leaf)
-    ]
-    faults += [f"{path}: missing" for path in wanted if path not in given]
-    faults += [f"{path}: not in params" for path in given if path not in wanted]
-    if faults:
-        raise MaskError(
-            f"mask does not fit params: {'; '.join(faults)}; "
-            "make a dense mask with masks.ones(params)"
-        )
-
-
-def _fits(mask_leaf: Any, leaf: Any) -> bool:
-    return mask_leaf is None or (
-        getattr(mask_leaf, "dtype", None) == np.dtype(bool) and mask_leaf.shape == leaf.shape
-    )
-
-
-def _describe(leaf: Any) -> str:
-    if hasattr(leaf, "dtype"):
-        return f"{leaf.dtype}{list(leaf.shape)}"
-    return f"{type(leaf).__name__} {leaf!r}"
-
-
-def _flat(tree: Any, *, keep_none: bool = False) -> list[tuple[str, Any]]:
+def leaves_by_path(tree: Any, *, keep_none: bool = False) -> list[tuple[str, Any]]:
+    """Lists leaves with their paths, `None` leaves too if `keep_none`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(
         tree, is_leaf=(lambda leaf: leaf is None) if keep_none else None
     )
@@ -274,4 +229,4 @@ def _pairs(first: Mask, second: Mask) -> list[tuple[Any, Any]]:
 
 
 def _paths(tree: Any) -> str:
-    return ", ".join(path for path, _ in _flat(tree)) or "an empty tree"
+    return ", ".join(path for path, _ in leaves_by_path(tree)) or "an empty tree"
