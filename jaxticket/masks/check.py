@@ -21,6 +21,7 @@ def check(mask: Mask, params: Params) -> None:
         expected and the fix.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> check({"w": jnp.ones(2)}, {"w": jnp.zeros(3)})
       Traceback (most recent call last):
       ...

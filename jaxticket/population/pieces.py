@@ -82,6 +82,7 @@ def over(function: Callable[[Any], Any], size: int) -> Callable[[Any], Any]:
       A function that cuts, pads, runs, drops the padding and joins.
 
     Example:
+      >>> from jaxticket.population import Plan, populate
       >>> over(populate(lambda x: x + 1, Plan("map")), 2)(np.arange(3)).tolist()
       [1, 2, 3]
     """

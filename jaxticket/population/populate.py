@@ -29,6 +29,7 @@ def populate(
       TicketError: from `run`, if the devices do not divide the population.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> double = populate(lambda x, factor: x * factor, Plan("map"))
       >>> double(jnp.arange(3.0), 2.0).tolist()
       [0.0, 2.0, 4.0]
@@ -56,6 +57,7 @@ def share(tree: Any, plan: Plan) -> Any:
       The same arrays, replicated over the plan's devices.
 
     Example:
+      >>> import numpy as np
       >>> share(np.arange(3), Plan("map")).tolist()
       [0, 1, 2]
     """
