@@ -54,7 +54,7 @@ def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, .
 
     Raises:
       TicketError: if `levels` is not positive.
-      MaskError: if a layer would be emptied, naming level and layer.
+      MaskError: if a level would empty a layer or prune nothing at all, naming it.
 
     Example:
       >>> import numpy as np
@@ -72,5 +72,11 @@ def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, .
             raise MaskError(
                 f"the schedule empties {', '.join(empty)} at level {level} of {levels - 1}; "
                 f"ask for at most {level} levels or a lower prune rate"
+            )
+        if counts[-1] == counts[-2]:
+            raise MaskError(
+                f"the schedule prunes nothing at level {level} of {levels - 1}, where "
+                f"{sum(counts[-1].values())} weights are left and each layer's share rounds to "
+                f"none; ask for at most {level} levels or a higher prune rate"
             )
     return tuple(counts)

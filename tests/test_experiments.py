@@ -196,6 +196,7 @@ BAD = [
     (["--rewind-step", "-1"], "rewind step: got -1"),
     (["--seed", "-1"], "--seed: got -1"),
     (["--levels", "80", "--prune-rate", "0.9"], "the schedule empties .* at level"),
+    (["--levels", "200"], "the schedule prunes nothing at level .* of 199"),
     (["--data-path", "/nonexistent", "--dataset", "fashion_mnist"], "/nonexistent"),
     (["--dataset", "mnist"], "mnist.*--download"),
 ]

@@ -80,16 +80,11 @@ def test_every_arm_trains_and_keeps_its_mask(arm):
     assert np.isfinite(network.curves["validation_loss"]).all()
 
 
-def test_rewinding_with_nothing_pruned_away_repeats_dense_training():
-    """Level 1 keeps all but one weight of a layer of a million: here, keep 29 of 30."""
-    result = searches.search(
-        allocation=allocate.globally(0.001), rewind_step=2, rewind_moments=True, levels=2
-    )
-    # round(0.001 * 45) is 0: the mask is dense, but level 1 has its own data order.
-    dense, ticket = (result.network("ticket", level, 0) for level in (0, 1))
-    assert masks.density(ticket.mask) == 1.0
-    assert ticket.steps[0] == 2
-    assert not equal(dense.params, ticket.params)
+def test_a_rewound_ticket_trains_from_the_rewind_step_to_the_end():
+    result = searches.search(rewind_step=2, rewind_moments=True, levels=2)
+    for arm in searches.ARMS:
+        assert result.network(arm, 1, 0).steps.tolist() == [2, 3, 6]
+    assert result.network("ticket", 0, 0).steps.tolist() == [0, 3, 6]
 
 
 def test_the_rewound_state_is_the_one_that_dense_training_passed_through():
@@ -145,6 +140,7 @@ def test_a_replicate_that_diverges_is_marked_and_leaves_the_others_alone():
             {"levels": 40, "allocation": allocate.uniform(0.6)},
             r"the schedule empties .*output/kernel.* at level \d+ of 39",
         ),
+        ({"levels": 40}, r"the schedule prunes nothing at level \d+ of 39, where \d+ weights"),
         ({"protocol": Protocol(6, 400, 3)}, "batch size: got 400, expected at most the 26"),
         ({"prunable": masks.matching("nothing")}, "no leaf of .* is prunable"),
     ],
