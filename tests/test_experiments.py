@@ -111,6 +111,14 @@ def test_a_run_records_what_it_ran_on(smoke):
     assert "map" in start["plan"]
 
 
+def test_the_tables_fit_a_narrow_terminal(smoke):
+    console = Console(file=io.StringIO(), width=80)
+    assert lenet.main(["--preset", "smoke", "--out", str(smoke[1])], console) == 0
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert re.search(r"64.34% +\d+\.\d±\d+\.\d @\d+", text)
+
+
 def test_the_same_command_again_only_prints(smoke):
     out = smoke[1]
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

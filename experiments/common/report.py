@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import xarray
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,19 +21,22 @@ def results_table(results: xarray.Dataset, metric: str = "test_accuracy") -> Tab
     Returns:
       A rich table.
     """
+    # Narrow enough for five arms in 80 columns.
     table = Table(
         title=f"{metric.replace('_', ' ')} at early stop, % ± 95 % interval @ early-stop step",
-        caption="mean over replicates",
+        caption=f"means over {results.sizes['replicate']} replicates; level 0 comes first",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
     )
-    table.add_column("level", justify="right")
-    table.add_column("density", justify="right")
+    table.add_column("density", justify="right", no_wrap=True)
     for arm in results["arm"].values:
-        table.add_column(str(arm), justify="right", no_wrap=True)
+        table.add_column(str(arm).replace("_", "\n"), justify="right", no_wrap=True)
     values = at_early_stop(results, metric)
     for level, density in enumerate(results["density"].values):
         cells = [_cell(results, values, str(arm), level) for arm in results["arm"].values]
         shown = cells if level else [cells[0], *["dense"] * (len(cells) - 1)]
-        table.add_row(str(level), f"{density:.2%}", *shown)
+        table.add_row(f"{density:.2%}", *shown)
     return table
 
 
@@ -45,7 +49,9 @@ def claims_table(claims: list[dict[str, Any]]) -> Table:
     Returns:
       A rich table.
     """
-    table = Table(title="claims (summary.json has their sources and what was expected)")
+    table = Table(
+        title="claims (summary.json has their sources and what was expected)", box=box.SIMPLE_HEAD
+    )
     for name in ("claim", "measured", "95 % interval", "holds"):
         table.add_column(name)
     for claim in claims:
@@ -122,8 +128,8 @@ def _cell(results: xarray.Dataset, values: xarray.DataArray, arm: str, level: in
         return "diverged"
     steps = results["early_stop_step"].where(results["valid"]).sel(here)
     half = interval.high - interval.mean
-    spread = f" ± {100 * half:.1f}" if np.isfinite(half) else ""
-    return f"{100 * interval.mean:.1f}{spread} @ {float(steps.mean()):.0f}"
+    spread = f"±{100 * half:.1f}" if np.isfinite(half) else ""
+    return f"{100 * interval.mean:.1f}{spread} @{float(steps.mean()):.0f}"
 
 
 def _number(value: float | str) -> str:
