@@ -274,6 +274,9 @@ def test_the_paper_preset_is_the_published_protocol():
     assert (paper.optimizer, paper.learning_rate) == ("adam", 1.2e-3)
     assert (paper.prune_rate, paper.output_prune_rate, paper.scope) == (0.2, 0.1, "layerwise")
     assert paper.replicates >= 5
+    networks = paper.replicates * (paper.levels + (len(paper.arms) - 1) * (paper.levels - 1))
+    cost = f"{networks} networks, {networks * paper.steps / 1e6:.1f} million ticket-steps"
+    assert cost in (lenet.__doc__ or "")
 
 
 def test_the_default_is_as_large_as_promised():
