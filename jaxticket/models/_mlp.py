@@ -1,28 +1,14 @@
 """Fully connected networks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 from flax import linen
-from jax.nn import initializers
 
-from jaxticket.errors import unknown
 from jaxticket.models._arguments import positive_integer, positive_integers
 from jaxticket.models._from_linen import from_linen
+from jaxticket.models._initializers import Initializer, find_initializer
 from jaxticket.types import Model
-
-Initializer = Callable[..., jax.Array]
-
-_INITIALIZERS: dict[str, Initializer] = {
-    "glorot_gaussian": initializers.variance_scaling(1.0, "fan_avg", "normal"),
-    "glorot_normal": initializers.glorot_normal(),
-    "glorot_uniform": initializers.glorot_uniform(),
-    "kaiming_normal": initializers.kaiming_normal(),
-    "kaiming_uniform": initializers.kaiming_uniform(),
-    "lecun_normal": initializers.lecun_normal(),
-    "lecun_uniform": initializers.lecun_uniform(),
-    "orthogonal": initializers.orthogonal(),
-}
 
 
 class _Perceptron(linen.Module):
@@ -65,8 +51,8 @@ def mlp(
       widths: the widths of the hidden layers; `()` is a linear classifier.
       outputs: the number of outputs.
       initializer: of the kernels: "glorot_gaussian", "glorot_normal", "glorot_uniform",
-        "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "orthogonal",
-        or a function `(key, shape, dtype) -> array`.
+        "kaiming_gaussian", "kaiming_normal", "kaiming_uniform", "lecun_normal",
+        "lecun_uniform", "orthogonal", or a function `(key, shape, dtype) -> array`.
 
     Returns:
       A `Model` from `float[batch, *input_shape]` to `float32[batch, outputs]`.
@@ -85,7 +71,7 @@ def mlp(
     outputs = positive_integer("mlp", "outputs", outputs)
     input_shape = positive_integers("mlp", "input_shape", input_shape)
     widths = positive_integers("mlp", "widths", widths)
-    return from_linen(_Perceptron(widths, outputs, _find_initializer(initializer)), input_shape)
+    return from_linen(_Perceptron(widths, outputs, find_initializer(initializer)), input_shape)
 
 
 def lenet_300_100(
@@ -121,11 +107,3 @@ def lenet_300_100(
     input_shape = positive_integers("lenet_300_100", "input_shape", input_shape)
     classes = positive_integer("lenet_300_100", "classes", classes)
     return mlp(input_shape, (300, 100), classes, initializer=initializer)
-
-
-def _find_initializer(initializer: str | Initializer) -> Initializer:
-    if callable(initializer):
-        return initializer
-    if initializer in _INITIALIZERS:
-        return _INITIALIZERS[initializer]
-    raise unknown("initializer", initializer, _INITIALIZERS)
