@@ -1,7 +1,17 @@
 """What training is: one file a way of training. `imp` knows nothing else of it."""
 
+from jaxticket.learners import augmentation
 from jaxticket.learners.base import Learner
+from jaxticket.learners.losses import smoothed_cross_entropy
 from jaxticket.learners.preprocessing import standardized, unit_interval
 from jaxticket.learners.supervised import TrainState, supervised
 
-__all__ = ["Learner", "TrainState", "standardized", "supervised", "unit_interval"]
+__all__ = [
+    "Learner",
+    "TrainState",
+    "augmentation",
+    "smoothed_cross_entropy",
+    "standardized",
+    "supervised",
+    "unit_interval",
+]

@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from jaxticket import masks
+from jaxticket.keys import derive
 from jaxticket.learners.base import Learner
+from jaxticket.learners.losses import Loss
+from jaxticket.learners.mixing import Augment, over_labels
 from jaxticket.learners.preprocessing import unit_interval
 from jaxticket.optimizers import mask_moments, masked, restart
 from jaxticket.types import Examples, Mask, Metrics, Model, ModelState, Params
-
-Loss = Callable[[Float[Array, "n classes"], Int[Array, " n"]], Float[Array, " n"]]
 
 
 class TrainState(NamedTuple):
@@ -37,6 +38,7 @@ def supervised(
     *,
     preprocess: Callable[[Array], Array] = unit_interval,
     loss: Loss = optax.softmax_cross_entropy_with_integer_labels,
+    augment: Augment | None = None,
     evaluation_batch_size: int = 1_000,
 ) -> Learner:
     """Makes the learner of supervised classification: min_θ mean_i loss(f(x_i; m ⊙ θ), y_i).
@@ -47,6 +49,9 @@ def supervised(
       preprocess: what is done to images in the step and in evaluation, `uint8[n, h, w, c]` to
         float; nothing else is normalised.
       loss: `loss(logits, labels) -> float[n]`, one an example.
+      augment: what is done to a batch before each step, from `learners.augmentation`; never in
+        evaluation. It has a key of its own, so dropout does not change with it. The metrics of
+        training are then of the augmented batch.
       evaluation_batch_size: examples evaluated at a time, which bounds memory.
 
     Returns:
@@ -71,10 +76,13 @@ def supervised(
     def step(
         state: TrainState, mask: Mask, batch: Examples, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
+        if augment is not None:
+            batch = augment(derive(key, "augment"), batch)
+
         def objective(params: Params) -> tuple[Array, tuple[Array, ModelState]]:
             inputs = preprocess(batch.images)
             logits, new_state = model.apply(params, state.model_state, inputs, train=True, key=key)
-            return jnp.mean(loss(logits, batch.labels)), (logits, new_state)
+            return jnp.mean(over_labels(lambda y: loss(logits, y), batch)), (logits, new_state)
 
         # The mask is not applied to the params again: they are zero where pruned already, and
         # `masked_optimizer` drops the gradient there.
@@ -85,7 +93,7 @@ def supervised(
             grads, state.opt_state, state.params, mask=mask
         )
         params = optax.apply_updates(state.params, updates)
-        correct = jnp.mean(jnp.argmax(logits, axis=-1) == batch.labels)
+        correct = jnp.mean(over_labels(lambda y: jnp.argmax(logits, axis=-1) == y, batch))
         return TrainState(params, model_state, opt_state), {"loss": value, "accuracy": correct}
 
     def evaluate(state: TrainState, mask: Mask, examples: Examples) -> Metrics:
