@@ -1,58 +1,22 @@
 """Training one network: so many steps, evaluated at intervals. Population axes come later."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from jaxticket import masks
-from jaxticket.criteria.base import Criterion, CriterionState, stateless
-from jaxticket.keys import derive
-from jaxticket.learners.base import Learner, LearnerState, with_params
+from jaxticket.batches import epoch_order, number_of
+from jaxticket.criteria.base import Criterion, stateless
+from jaxticket.learners.base import Learner, LearnerState
 from jaxticket.protocol import Protocol
-from jaxticket.types import Batch, Mask, Metrics
+from jaxticket.steps import Training, advance, measure, no_sums
+from jaxticket.types import Data, Mask, Metrics
 
-Data = dict[str, Batch]
-"""Splits by name; `train` is what training draws its batches from."""
+__all__ = ["UNWATCHED", "Data", "Protocol", "Training", "begin", "epoch_order", "segment", "train"]
 
 UNWATCHED: Criterion = stateless(lambda evidence: evidence.final)
 """The criterion that watches nothing, for training that no pruning follows."""
-
-
-class Training(NamedTuple):
-    """What one network carries from step to step.
-
-    Attributes:
-      learner: the learner's state: params, model state, optimizer state.
-      observed: the state of the criterion that watches training.
-      order: `int32[examples]`, the present epoch's permutation of the training examples.
-    """
-
-    learner: LearnerState
-    observed: CriterionState
-    order: Int[Array, " examples"]
-
-
-def epoch_order(key: PRNGKeyArray, epoch: Any, number: int) -> Int[Array, " number"]:
-    """Gives the order in which one epoch goes through the training examples.
-
-    It is a function of `key` and `epoch` alone, so a network that restarts at step k goes on
-    at position k of the data with nothing remembered.
-
-    Args:
-      key: the network's training key.
-      epoch: index from 0, may be traced.
-      number: how many examples there are.
-
-    Returns:
-      A permutation, `int32[number]`.
-
-    Example:
-      >>> sorted(epoch_order(jax.random.key(0), 0, 4).tolist())
-      [0, 1, 2, 3]
-    """
-    return jax.random.permutation(derive(key, "order", epoch), jnp.arange(number, dtype=jnp.int32))
 
 
 def begin(
@@ -85,8 +49,8 @@ def begin(
       >>> begin(UNWATCHED, protocol, state, jax.random.key(0), {"train": jnp.ones(4)}).order.shape
       (4,)
     """
-    epoch = start // _steps_an_epoch(protocol, data)
-    order = epoch_order(key, epoch, _number(data["train"]))
+    number = number_of(data["train"])
+    order = epoch_order(key, start // protocol.steps_an_epoch(number), number)
     return Training(state, criterion.init(state.params), order)
 
 
@@ -112,7 +76,7 @@ def segment(
       protocol: gives the batch size.
       training: the state; its params are masked here once more, its moments by every step.
       mask: which weights are kept.
-      key: decides data order and dropout.
+      key: decides data order, dropout and augmentation.
       data: the splits; `data["train"]` is trained on, the others are evaluated.
       start: first step, `int32[]`, may be traced.
       stop: end, `int32[]`, may be traced. Traced bounds let one compilation serve every
@@ -125,34 +89,12 @@ def segment(
     Example:
       See `train`, which runs all segments of one network.
     """
-    an_epoch = _steps_an_epoch(protocol, data)
-    state = training.learner
-    training = training._replace(learner=with_params(state, masks.apply(state.params, mask)))
-
-    def step(index: Array, carry: tuple[Training, Metrics]) -> tuple[Training, Metrics]:
-        (state, observed, order), sums = carry
-        place = index % an_epoch
-        # The step index is the same for a whole population, so this stays a branch under vmap.
-        order = jax.lax.cond(
-            place == 0,
-            lambda: epoch_order(key, index // an_epoch, order.shape[0]),
-            lambda: order,
-        )
-        batch = _batch(protocol, data["train"], order, place)
-        state, metrics = learner.step(state, mask, batch, derive(key, "dropout", index))
-        observed = criterion.observe(observed, state)
-        return Training(state, observed, order), jax.tree.map(jnp.add, sums, metrics)
-
-    batch = _batch(protocol, data["train"], training.order, 0)
-    zeros = _zero_metrics(learner, training, mask, batch, key)
-    training, sums = jax.lax.fori_loop(start, stop, step, (training, zeros))
-    steps = jnp.asarray(stop - start, jnp.float32)
-    metrics = {f"train_{name}": total / steps for name, total in sums.items()}
-    for split, examples in data.items():
-        if split != "train":
-            values = learner.evaluate(training.learner, mask, examples)
-            metrics |= {f"{split}_{name}": value for name, value in values.items()}
-    return training, metrics
+    examples, size = data["train"], protocol.batch_size
+    sums = no_sums(learner, training.learner, mask, key, examples, size)
+    training, sums = advance(
+        learner, criterion, protocol, training, sums, mask, key, examples, start, stop
+    )
+    return training, measure(learner, training.learner, mask, data, sums, stop - start)
 
 
 def train(
@@ -173,7 +115,7 @@ def train(
       data: the splits by name, examples along axis 0.
       state: where training starts.
       mask: which weights are kept.
-      key: decides data order and dropout.
+      key: decides data order, dropout and augmentation.
       protocol: how long, and how often to evaluate.
       start: the step at which `state` stands.
       criterion: what watches the steps.
@@ -208,23 +150,3 @@ def train(
 
     first = begin(criterion, protocol, state, key, data, start)
     return jax.lax.scan(interval, first, bounds)
-
-
-def _batch(protocol: Protocol, examples: Batch, order: Array, place: Any) -> Batch:
-    chosen = jax.lax.dynamic_slice(order, (place * protocol.batch_size,), (protocol.batch_size,))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], examples)
-
-
-def _number(examples: Batch) -> int:
-    return jax.tree.leaves(examples)[0].shape[0]
-
-
-def _steps_an_epoch(protocol: Protocol, data: Data) -> int:
-    return protocol.steps_an_epoch(_number(data["train"]))
-
-
-def _zero_metrics(
-    learner: Learner, training: Training, mask: Mask, batch: Batch, key: Any
-) -> Metrics:
-    shapes = jax.eval_shape(learner.step, training.learner, mask, batch, key)[1]
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)

@@ -1,18 +1,23 @@
 """Training a population: compiled segments, the host in between for progress and snapshots."""
 
+import contextlib
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxticket.costs import Ledger, flops_of
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.learners.base import Learner, LearnerState
-from jaxticket.population import Plan, in_pieces, join, pad, populate, share, to_host
+from jaxticket.placement import as_stream, place
+from jaxticket.population import Fitting, Plan, join, pad, to_host
 from jaxticket.protocol import Protocol
-from jaxticket.train import Data, Training, begin, segment
-from jaxticket.types import Mask
+from jaxticket.segments import Interval, held, streamed
+from jaxticket.steps import Training, batch_shapes
+from jaxticket.types import Data, Mask
 
 
 class Networks(NamedTuple):
@@ -49,44 +54,53 @@ Trainer = Callable[..., Trained]
 
 
 def trainer(
-    learner: Learner, criterion: Criterion, protocol: Protocol, data: Data, plan: Plan
+    learner: Learner,
+    criterion: Criterion,
+    protocol: Protocol,
+    data: Data,
+    plan: Plan,
+    *,
+    streaming: bool | None = None,
+    resident_share: float = 0.5,
+    ledger: Ledger | None = None,
 ) -> Trainer:
     """Makes the function that trains populations, one compilation for all of one size.
+
+    All splits are on the device, or the training split is streamed from the host; the splits
+    that are evaluated are always on the device. Results do not depend on it: bitwise under
+    `map`, to float tolerance under `vmap`.
 
     Args:
       learner: how a step is made.
       criterion: what watches training.
       protocol: how long, and how often to evaluate.
-      data: the splits by name.
+      data: the splits by name; `train` may be a `Stream`.
       plan: how the population runs.
+      streaming: whether the training split is streamed; `None` decides by its size, as
+        `jaxticket.placement.place` says.
+      resident_share: the share of a device's memory that the splits may take.
+      ledger: counts seconds and steps.
 
     Returns:
       `run(networks, size, *, start=0, snapshots=(), on_segment=None) -> Trained`: trains the
       networks from step `start` on, padded to `size`; `snapshots` are steps whose states are
-      kept, any from `start` to the end; `on_segment(steps, metrics)` is called after each
-      compiled call with the number of steps it made and the metrics `float32[P]` at its end.
+      kept, any from `start` to the end; `on_segment(steps, metrics)` is called at each
+      evaluation and snapshot with the number of steps made since the one before and the metrics
+      `float32[P]`.
     """
-    shared = share(data, plan)
-
-    def one_segment(
-        network: tuple[Training, Mask, jax.Array], data: Data, start: Any, stop: Any
-    ) -> Any:
-        training, mask, key = network
-        training, metrics = segment(
-            learner, criterion, protocol, training, mask, key, data, start, stop
-        )
-        return (training, mask, key), metrics
-
-    compiled = populate(one_segment, plan, donate=True)
-    begin_all = populate(
-        lambda network, data, start: begin(
-            criterion, protocol, network.states, network.keys, data, start
-        ),
-        plan,
-    )
+    ledger = ledger or Ledger()
+    placement = place(data, plan, streaming, resident_share)
+    if placement.streams:
+        ledger.note(str(placement))
+        segments = streamed(learner, criterion, protocol, data, plan, placement, ledger)
+    else:
+        segments = held(learner, criterion, protocol, data, plan, ledger)
+    fitting: dict[int, Fitting] = {}
 
     def run(networks: Networks, size: int, **options: Any) -> Trained:
-        pieces = [one_piece(piece, size, **options) for piece in in_pieces(networks, size)]
+        _count_flops(ledger, learner, protocol, data, networks)
+        fits = fitting.setdefault(size, Fitting(size, ledger.note))
+        pieces = fits.run(lambda piece, size: one_piece(piece, size, **options), networks)
         together = join(pieces)
         return together._replace(steps=pieces[0].steps)
 
@@ -101,25 +115,21 @@ def trainer(
         number = networks.keys.shape[0]
         evaluations = protocol.boundaries(start)
         check_snapshots(protocol, start, snapshots)
-        stops = sorted({*evaluations, *snapshots})
-        padded = pad(networks, size)
-        training = begin_all(padded, shared, np.int32(start))
-        carry = (training, padded.masks, padded.keys)
-        here, kept, rows, parts = start, {}, [], []
-        for stop in stops:
-            carry, metrics = compiled(carry, shared, np.int32(here), np.int32(stop))
-            metrics = {name: value[:number] for name, value in to_host(metrics).items()}
-            if on_segment is not None:
-                on_segment(stop - here, metrics)
-            parts.append((stop - here, metrics))
-            if stop in evaluations:
-                rows.append(_whole_interval(parts))
-                parts = []
-            if stop in snapshots:
-                kept[stop] = _first(carry[0].learner, number)
-            here = stop
+        intervals = _intervals(start, evaluations, snapshots)
+        training, kept, rows = None, {}, []
+        with contextlib.closing(segments(pad(networks, size), number, intervals)) as reached:
+            for interval, (training, metrics) in zip(intervals, reached, strict=True):
+                metrics = _first(metrics, number)
+                ledger.network_steps += number * (interval.stop - interval.start)
+                if on_segment is not None:
+                    on_segment(interval.stop - interval.start, metrics)
+                if interval.stop in evaluations:
+                    rows.append(metrics)
+                if interval.stop in snapshots:
+                    kept[interval.stop] = _first(training.learner, number)
+            trained = _first(training, number)
         curves = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
-        return Trained(_first(carry[0], number), np.array(evaluations), curves, kept)
+        return Trained(trained, np.array(evaluations), curves, kept)
 
     return run
 
@@ -145,16 +155,27 @@ def check_snapshots(protocol: Protocol, start: int, snapshots: tuple[int, ...]) 
         )
 
 
-def _whole_interval(parts: list[tuple[int, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
-    """Averages training metrics over an interval that a snapshot cut in two."""
-    metrics = dict(parts[-1][1])
-    if len(parts) > 1:
-        steps = [number for number, _ in parts]
-        for name in metrics:
-            if name.startswith("train_"):
-                values = np.stack([part[name] for _, part in parts])
-                metrics[name] = np.average(values, axis=0, weights=steps).astype(values.dtype)
-    return metrics
+def _intervals(
+    start: int, evaluations: tuple[int, ...], snapshots: tuple[int, ...]
+) -> list[Interval]:
+    """Lists the intervals between stops; a snapshot cuts one, but not what is averaged over."""
+    intervals, here, since = [], start, start
+    for stop in sorted({*evaluations, *snapshots}):
+        intervals.append(Interval(here, stop, since))
+        here, since = stop, stop if stop in evaluations else since
+    return intervals
+
+
+def _count_flops(
+    ledger: Ledger, learner: Learner, protocol: Protocol, data: Data, networks: Networks
+) -> None:
+    """Notes once what a step of one network costs; only shapes are looked at."""
+    if ledger.flops_a_step is not None:
+        return
+    one = jax.eval_shape(lambda tree: jax.tree.map(operator.itemgetter(0), tree), networks)
+    batch = batch_shapes(as_stream(data["train"]).rows(np.zeros(1, np.int64)), protocol.batch_size)
+    with ledger.phase("compile"):
+        ledger.flops_a_step = flops_of(learner.step, one.states, one.masks, batch, one.keys)
 
 
 def _first(tree: Any, number: int) -> Any:

@@ -4,9 +4,10 @@ Everything here is written for *one* network. A population is axis 0, added by
 `jaxticket.population`, never by a loop in the code that uses these types.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 
 Params = PyTree[Any]
@@ -26,6 +27,9 @@ Metrics = dict[str, Any]
 
 Batch = PyTree[Any]
 """A pytree of arrays that share their leading axis, the examples."""
+
+Data = dict[str, Any]
+"""Splits by name, each a `Batch`; `train`, from which training draws, may be a `Stream`."""
 
 
 class Model(NamedTuple):
@@ -51,3 +55,19 @@ class Examples(NamedTuple):
 
     images: Shaped[Array, "n h w c"]
     labels: Shaped[Array, " n"]
+
+
+class Stream(NamedTuple):
+    """Training examples that stay on the host, in memory or in files, until a step needs them.
+
+    Attributes:
+      number: how many examples there are.
+      rows: `rows(places: int[...]) -> Batch`, the examples at these places: NumPy leaves
+        `[*places.shape, ...]`.
+      ahead: `ahead(load, number) -> Iterator`, which gives `load(0)` to `load(number - 1)` in
+        this order and may load from other threads before it is asked.
+    """
+
+    number: int
+    rows: Callable[[np.ndarray], Batch]
+    ahead: Callable[[Callable[[int], Batch], int], Iterator[Batch]]

@@ -11,12 +11,13 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 
 FLOORS = (
-    {"errors", "keys", "protocol", "types"},
+    {"errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers"},
     {"criteria", "allocate", "rewind"},
-    {"prune", "arms", "learners"},
-    {"train", "population"},
-    {"trainer", "records"},
+    {"prune", "arms", "learners", "batches"},
+    {"steps", "train", "population"},
+    {"costs", "feeding", "placement"},
+    {"segments", "trainer", "records"},
     {"imp"},
 )
 """Every room imports from floors below its own, or from its own."""
@@ -29,6 +30,7 @@ ONLY_IN = {
     "orbax": "runs",
     "matplotlib": "plots",
     "tensorflow_datasets": "data",
+    "grain": "data",
     "xarray": ("runs", "analysis", "plots"),
 }
 
@@ -107,7 +109,8 @@ def run_python(code):
 
 def test_importing_jaxticket_imports_nothing_heavy():
     heavy = (
-        "tensorflow tensorflow_datasets matplotlib flax xarray pandas orbax rich tyro scipy.stats"
+        "tensorflow tensorflow_datasets matplotlib flax xarray pandas orbax rich tyro scipy.stats "
+        "grain"
     )
     code = (
         "import sys, jax; before = set(sys.modules); import jaxticket; "

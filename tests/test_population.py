@@ -214,10 +214,10 @@ def test_more_levels_and_arms_trace_and_compile_nothing_more(smallest, levels, a
 
 def test_every_function_of_a_search_is_compiled_once(smallest):
     _, traces, compiled = smallest
-    # The step is traced once to train, and once for the names of its metrics.
-    assert traces == 2
-    # To initialise, begin, train, prune, restart, and start the controls.
-    assert len(compiled) == 6
+    # Once to train, once for the names of its metrics, once to count its arithmetic.
+    assert traces == 3
+    # To initialise, begin, train, evaluate, prune, restart, and start the controls.
+    assert len(compiled) == 7
 
 
 # What populations are made with.
@@ -271,7 +271,9 @@ def test_impossible_plans_are_refused():
 
 
 def test_plans_by_name_and_the_plan_of_this_platform():
-    assert Plan.by_name("auto") == Plan.by_name("mesh") == Plan.auto()
+    assert Plan.by_name("auto") == Plan.auto()
+    assert (Plan.by_name("mesh").inside, Plan.by_name("mesh").devices) == ("map", 8)
+    assert (Plan.by_name("mesh_chunked").batch, Plan.auto(population=1).devices) == (8, 1)
     assert (Plan.auto().inside, Plan.auto().devices) == ("map", 8)
     for name in ("map", "vmap"):
         assert (Plan.by_name(name).inside, Plan.by_name(name).devices) == (name, 1)

@@ -7,5 +7,6 @@
 
 from jaxticket.data.dataset import DataError, Dataset
 from jaxticket.data.registry import available, load
+from jaxticket.data.streaming import streamed
 
-__all__ = ["DataError", "Dataset", "available", "load"]
+__all__ = ["DataError", "Dataset", "available", "load", "streamed"]

@@ -13,7 +13,6 @@ from jaxticket.arms import ARMS
 from jaxticket.criteria.base import Evidence
 from jaxticket.imp.setup import Coordinate, Setup, make_record
 from jaxticket.keys import derive
-from jaxticket.population import over, populate
 from jaxticket.prune import prune
 from jaxticket.records import Origin, Record, Store
 from jaxticket.rewind import ACTIONS
@@ -73,10 +72,11 @@ def train_controls(
     finished = {coordinate for record in records for coordinate in record.coordinates}
     missing = [c for c in control_coordinates(setup) if c not in finished]
     size = _chunk(setup, origin, len(missing))
-    start_all = over(populate(_start_one(setup), setup.plan), size)
+    start_all = setup.over(_start_one(setup), size)
     for first in range(0, len(missing), size):
         chosen = missing[first : first + size]
-        networks = start_all(_gather(setup, chosen, counts, origin, tickets))
+        with setup.ledger.phase("start"):
+            networks = start_all(_gather(setup, chosen, counts, origin, tickets))
         at = chosen[0]
         trained = train(
             networks,
@@ -85,7 +85,8 @@ def train_controls(
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
         records.append(make_record(chosen, trained, networks.masks))
-        store.save(records[-1])
+        with setup.ledger.phase("checkpoint"):
+            store.save(records[-1])
 
 
 def control_coordinates(setup: Setup) -> Iterator[Coordinate]:

@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 from jaxticket import masks
 from jaxticket.allocate.base import Allocation
 from jaxticket.arms import DEFAULT_ARMS, check_arms
+from jaxticket.costs import Ledger
 from jaxticket.criteria import magnitude
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
@@ -22,12 +23,12 @@ from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.prune import schedule
 from jaxticket.records import Memory, Record, Result, Store
-from jaxticket.train import Data
 from jaxticket.trainer import trainer
+from jaxticket.types import Data
 
 
 class Progress(NamedTuple):
-    """What is told after every compiled call.
+    """What is told at every evaluation.
 
     Attributes:
       arm: the arm of the first network in training.
@@ -59,7 +60,9 @@ def find_tickets(
     rewind_step: int = 0,
     rewind_moments: bool = False,
     plan: Plan | None = None,
+    streaming: bool | None = None,
     store: Store | None = None,
+    ledger: Ledger | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Finds winning tickets by iterative pruning and trains their controls.
@@ -72,7 +75,8 @@ def find_tickets(
 
     Args:
       learner: how a network is trained.
-      data: the splits by name; `train` is trained on, the others are evaluated.
+      data: the splits by name; `train` is trained on, arrays or a `Stream`; the others are
+        evaluated, and always on the device.
       key: a typed key, from which everything random is derived by name.
       protocol: steps, batch size and evaluation interval.
       allocation: how many weights go at each level, and from where.
@@ -83,9 +87,12 @@ def find_tickets(
       arms: names from `jaxticket.arms.ARMS`; the ticket is always among them.
       rewind_step: the step k to which tickets go back; training then runs from k on.
       rewind_moments: whether a rewound ticket also takes the optimizer's moments at k.
-      plan: how populations run; `Plan.auto()` if `None`.
+      plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
+      streaming: whether the host feeds the training split to the device, which changes no result;
+        `None` decides by its size, as `jaxticket.placement.place` says.
       store: keeps what is finished and gives it back in the next call; nothing if `None`.
-      on_progress: called after every compiled call.
+      ledger: counts seconds, steps and networks, for `jaxticket.costs.account`.
+      on_progress: called at every evaluation.
 
     Returns:
       Masks, trained params and curves of every arm, level and replicate.
@@ -113,19 +120,31 @@ def find_tickets(
         replicates=replicates,
         rewind_step=rewind_step,
         rewind_moments=rewind_moments,
-        plan=plan or Plan.auto(),
+        plan=plan or Plan.auto(replicates * len(check_arms(arms))),
+        ledger=ledger or Ledger(),
         keys=replicate_keys(key, replicates),
     )
     template = setup.template()
     dense = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), template.mask)
     counts = schedule(allocation, dense, levels)
     store = store or Memory()
-    origin, records = store.load(template)
-    train = trainer(learner, setup.criterion, protocol, data, setup.plan)
+    with setup.ledger.phase("checkpoint"):
+        origin, records = store.load(template)
+    resumed = sum(len(record.arms) for record in records)
+    train = trainer(
+        learner,
+        setup.criterion,
+        protocol,
+        data,
+        setup.plan,
+        streaming=streaming,
+        ledger=setup.ledger,
+    )
     tell = _teller(setup, records, on_progress or (lambda progress: None))
 
     origin = train_tickets(setup, train, dense, counts, origin, records, store, tell)
     train_controls(setup, train, counts, origin, records, store, tell)
+    setup.ledger.networks += sum(len(record.arms) for record in records) - resumed
     size = sum(masks.sizes(dense).values())
     return Result(setup.arms, levels, replicates, counts, size, origin, records)
 

@@ -1,5 +1,6 @@
 """What was chosen for a search, and the small things that follow from it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,11 +10,12 @@ from jaxtyping import PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.allocate.base import Allocation, Counts
+from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner
 from jaxticket.masks.prunable import Prunable
-from jaxticket.population import Plan
+from jaxticket.population import Plan, over, populate
 from jaxticket.protocol import Protocol
 from jaxticket.records import Record, Template
 from jaxticket.trainer import Trained
@@ -33,6 +35,7 @@ class Setup(NamedTuple):
     rewind_step: int
     rewind_moments: bool
     plan: Plan
+    ledger: Ledger
     keys: jax.Array
 
     @property
@@ -43,6 +46,10 @@ class Setup(NamedTuple):
     def level_keys(self, purpose: str, level: int) -> jax.Array:
         """Derives the replicates' keys for a purpose at a level."""
         return jax.vmap(lambda key: derive(key, purpose, level))(self.keys)
+
+    def over(self, function: Callable[[Any], Any], size: int) -> Callable[[Any], Any]:
+        """Makes a function of one network one of any number of them, on the host."""
+        return over(populate(function, self.plan, seldom=True), size, self.ledger.note)
 
     def template(self) -> Template:
         """Gives the shapes of one network, without computing any."""

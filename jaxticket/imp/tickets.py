@@ -11,7 +11,6 @@ from jaxticket.allocate.base import Counts
 from jaxticket.criteria.base import Evidence
 from jaxticket.errors import MaskError
 from jaxticket.imp.setup import Coordinate, Setup, make_record, repeated
-from jaxticket.population import over, populate
 from jaxticket.prune import prune
 from jaxticket.records import Origin, Record, Store
 from jaxticket.trainer import Networks, Trainer
@@ -50,28 +49,31 @@ def train_tickets(
     if origin is None or 0 not in done:
         origin, done[0] = _train_dense(setup, train, dense, tell)
         store.save_origin(origin)
-        _keep(done[0], records, store)
-    prune_all = over(populate(_prune_one(setup), setup.plan), setup.ticket_size)
-    restart_all = over(populate(_restart_one(setup), setup.plan), setup.ticket_size)
+        _keep(setup, done[0], records, store)
+    prune_all = setup.over(_prune_one(setup), setup.ticket_size)
+    restart_all = setup.over(_restart_one(setup), setup.ticket_size)
     for level in range(1, setup.levels):
         if level in done:
             continue
         before = done[level - 1]
         evidence = Evidence(origin.initial, before.params, setup.level_keys("prune", level))
         kept = repeated(counts[level], setup.replicates)
-        mask = prune_all((evidence, before.masks, kept, before.observed))
-        _check_not_empty(mask, level)
-        states = restart_all((origin.rewound, mask))
+        with setup.ledger.phase("prune"):
+            mask = prune_all((evidence, before.masks, kept, before.observed))
+            _check_not_empty(mask, level)
+        with setup.ledger.phase("start"):
+            states = restart_all((origin.rewound, mask))
         networks = Networks(states, mask, setup.level_keys("train", level))
         done[level] = _train_level(setup, train, networks, level, tell)[0]
-        _keep(done[level], records, store)
+        _keep(setup, done[level], records, store)
     return origin
 
 
 def _train_dense(
     setup: Setup, train: Trainer, dense: Mask, tell: Callable[..., None]
 ) -> tuple[Origin, Record]:
-    states = over(populate(setup.learner.init, setup.plan), setup.ticket_size)(setup.keys)
+    with setup.ledger.phase("start"):
+        states = setup.over(setup.learner.init, setup.ticket_size)(setup.keys)
     mask = jax.tree.map(lambda leaf: np.repeat(leaf[None], setup.replicates, axis=0), dense)
     networks = Networks(states, mask, setup.level_keys("train", 0))
     record, rewound = _train_level(setup, train, networks, 0, tell)
@@ -95,9 +97,10 @@ def _train_level(
     )
 
 
-def _keep(record: Record, records: list[Record], store: Store) -> None:
+def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> None:
     records.append(record)
-    store.save(record)
+    with setup.ledger.phase("checkpoint"):
+        store.save(record)
 
 
 def _prune_one(setup: Setup) -> Callable[[Any], Mask]:

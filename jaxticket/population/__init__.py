@@ -5,12 +5,13 @@ The strategies in one place: `map` (one after the other), `vmap` (all at once), 
 is fastest, because each core then keeps its own network in its cache.
 """
 
-from jaxticket.population.pieces import in_pieces, join, over, pad, to_host
+from jaxticket.population.pieces import Fitting, in_pieces, join, over, pad, to_host
 from jaxticket.population.plan import PLANS, Plan, check_plan_name, use_all_cores
-from jaxticket.population.populate import populate, share
+from jaxticket.population.populate import populate, share, spread
 
 __all__ = [
     "PLANS",
+    "Fitting",
     "Plan",
     "check_plan_name",
     "in_pieces",
@@ -19,6 +20,7 @@ __all__ = [
     "pad",
     "populate",
     "share",
+    "spread",
     "to_host",
     "use_all_cores",
 ]

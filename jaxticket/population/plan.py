@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 
 from jaxticket.errors import TicketError, unknown
+from jaxticket.population import hosts
 
 Inside = Literal["map", "vmap"]
 
@@ -24,12 +25,15 @@ class Plan:
       inside: how the networks of one device run, `map` or `vmap`.
       devices: over how many devices the population is shared out.
       chunk: networks that are trained at a time; `None` leaves it to the caller.
+      batch: networks of one device that `vmap` batches at a time, batch after batch; `None`
+        for all of them.
       reason: why this plan was chosen.
     """
 
     inside: Inside
     devices: int = 1
     chunk: int | None = None
+    batch: int | None = None
     reason: str = "given"
 
     def __post_init__(self) -> None:
@@ -42,31 +46,52 @@ class Plan:
                 f"plan: got {self.devices} devices, expected 1 to {available}, what JAX sees here; "
                 "on a CPU set jax_num_cpu_devices before the first computation"
             )
-        if self.chunk is not None and self.chunk < 1:
-            raise TicketError(f"plan: got chunk {self.chunk}, expected at least 1")
+        for name, size in (("chunk", self.chunk), ("batch", self.batch)):
+            if size is not None and size < 1:
+                raise TicketError(f"plan: got {name} {size}, expected at least 1")
+        if self.inside == "map" and self.batch is not None:
+            raise TicketError(
+                f"plan: got batch {self.batch} for map, which runs networks one by one; choose vmap"
+            )
 
     @classmethod
-    def auto(cls) -> "Plan":
-        """Chooses by the platform: `map` inside on CPUs, `vmap` elsewhere, all devices.
+    def auto(cls, population: int | None = None) -> "Plan":
+        """Chooses by platform and population: on CPUs `map`, elsewhere `vmap`, on all devices.
+
+        A single network on a CPU runs on one device, since its operations then use all cores,
+        which a second network would have to itself.
+
+        Args:
+          population: the most networks that there will be at a time, if known.
 
         Returns:
           The plan.
 
         Example:
-          >>> Plan.auto().inside
-          'map'
+          >>> Plan.auto().inside, Plan.auto(population=1).devices
+          ('map', 1)
         """
         platform, devices = jax.default_backend(), jax.device_count()
+        if platform == "cpu" and population == 1 and jax.process_count() == 1:
+            return cls("map", reason="a single network, whose operations use all cores")
         inside: Inside = "map" if platform == "cpu" else "vmap"
         what = "one after the other" if inside == "map" else "batched"
         return cls(inside, devices, reason=f"{platform} x {devices}: networks {what} on each")
 
     @classmethod
-    def by_name(cls, name: str) -> "Plan":
+    def by_name(cls, name: str, population: int | None = None) -> "Plan":
         """Makes a plan from the name that a command line gives.
 
+        | name | devices | inside each |
+        | --- | --- | --- |
+        | auto | by `Plan.auto` | by platform |
+        | map, vmap | one | one network after the other, or all batched |
+        | chunked | one | batches of 8 |
+        | mesh, mesh_vmap, mesh_chunked | all | as map, vmap and chunked |
+
         Args:
-          name: `auto`; `map` or `vmap` on one device; `mesh`, all devices.
+          name: one of `PLANS`.
+          population: for auto; the most networks that there will be at a time.
 
         Returns:
           The plan.
@@ -75,18 +100,22 @@ class Plan:
           TicketError: for another name.
 
         Example:
-          >>> Plan.by_name("vmap").devices
-          1
+          >>> Plan.by_name("chunked").batch
+          8
         """
         check_plan_name(name)
-        if name == "map" or name == "vmap":
-            return cls(name, reason=f"plan {name}")
-        return cls.auto()
+        if name == "auto":
+            return cls.auto(population)
+        devices = jax.device_count() if name.startswith("mesh") else 1
+        inside: Inside = "map" if name in ("map", "mesh") else "vmap"
+        batch = 8 if name.endswith("chunked") else None
+        return cls(inside, devices, batch=batch, reason=f"plan {name}")
 
     def __str__(self) -> str:
         """Says in one line what runs how, and why."""
+        batch = "" if self.batch is None else f" of {self.batch}"
         chunk = "" if self.chunk is None else f", {self.chunk} at a time"
-        return f"{self.inside} on {self.devices} device(s){chunk} ({self.reason})"
+        return f"{self.inside}{batch} on {self.devices} device(s){chunk} ({self.reason})"
 
     def padded(self, size: int) -> int:
         """Rounds a population up to what the devices share out evenly.
@@ -119,13 +148,14 @@ class Plan:
         """
         if self.chunk is not None:
             return self.padded(self.chunk)
-        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+        stats = hosts.once(lambda: jax.local_devices()[0].memory_stats() or {})
+        memory = stats.get("bytes_limit")
         if self.inside == "map" or memory is None:
             return self.padded(replicates)
         return max(1, int(memory * 0.5 / (8 * state_bytes))) * self.devices
 
 
-PLANS = ("auto", "map", "vmap", "mesh")
+PLANS = ("auto", "map", "vmap", "chunked", "mesh", "mesh_vmap", "mesh_chunked")
 """Names that `Plan.by_name` understands."""
 
 
@@ -146,12 +176,13 @@ def use_all_cores(name: str = "auto") -> None:
     """Makes one CPU device a core, if a plan of that name wants them.
 
     To be called once by an entry point before JAX starts its backend, never at import. In a
-    process where JAX has started already (a notebook, a test) the devices stay as they are.
+    process where JAX has started already (a notebook, a test) the devices stay as they are, and
+    so they do where the environment's `JAX_NUM_CPU_DEVICES` says how many there are.
 
     Args:
-      name: the plan's name; `map` and `vmap` use one device, and JAX's own threads the cores.
+      name: the plan's name; those on one device leave the cores to JAX's own threads.
     """
-    if name in ("auto", "mesh"):
+    if name.startswith(("auto", "mesh")) and "JAX_NUM_CPU_DEVICES" not in os.environ:
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", _cores())
 

@@ -1,0 +1,232 @@
+"""A population through the intervals of its training, its examples held or streamed."""
+
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxticket import masks
+from jaxticket.batches import Fed, epoch_order
+from jaxticket.costs import Ledger
+from jaxticket.criteria.base import Criterion
+from jaxticket.feeding import Call, Orders, feed
+from jaxticket.learners.base import Learner, with_params
+from jaxticket.placement import Placement, as_arrays, as_stream, steps_a_call
+from jaxticket.population import Plan, populate, share, to_host
+from jaxticket.protocol import Protocol
+from jaxticket.steps import Training, advance, measure, no_sums
+from jaxticket.train import begin
+from jaxticket.types import Data, Metrics
+
+
+class Interval(NamedTuple):
+    """Steps after which the host looks at a population.
+
+    Attributes:
+      start: the first step.
+      stop: the end.
+      since: the step of the last evaluation, from which on training metrics are averaged.
+    """
+
+    start: int
+    stop: int
+    since: int
+
+
+Segments = Callable[[Any, int, list[Interval]], Generator[tuple[Training, Metrics], None, None]]
+"""`segments(networks, number, intervals)` trains the first `number` networks and gives, at the end
+of each interval, what the networks carry, which is gone when the next interval is asked for, and
+their metrics, on the host."""
+
+
+def held(
+    learner: Learner,
+    criterion: Criterion,
+    protocol: Protocol,
+    data: Data,
+    plan: Plan,
+    ledger: Ledger,
+) -> Segments:
+    """Makes the segments of training on examples that are on the device: one call an interval.
+
+    Args:
+      learner: how a step is made.
+      criterion: what watches training.
+      protocol: how long, and how often to evaluate.
+      data: the splits by name.
+      plan: how the population runs.
+      ledger: counts the seconds.
+
+    Returns:
+      The segments.
+    """
+    examples = share(as_arrays(data["train"]), plan)
+    measured = _share_measured(data, plan)
+
+    def begin_one(network: Any, examples: Any, start: Any) -> Any:
+        train = {"train": examples}
+        training = begin(criterion, protocol, network.states, network.keys, train, start)
+        sums = _no_sums(learner, protocol, network, examples)
+        return training, sums, network.masks, network.keys
+
+    def train_one(carry: Any, examples: Any, start: Any, stop: Any, since: Any) -> Any:
+        training, sums, mask, key = carry
+        training, sums = advance(
+            learner,
+            criterion,
+            protocol,
+            training,
+            _since(sums, start == since),
+            mask,
+            key,
+            examples,
+            start,
+            stop,
+        )
+        return training, sums, mask, key
+
+    begin_all = populate(begin_one, plan, seldom=True)
+    train_all = populate(train_one, plan, donate=True)
+    measure_all = populate(_measure_one(learner), plan)
+
+    def segments(
+        networks: Any, number: int, intervals: list[Interval]
+    ) -> Generator[Any, None, None]:
+        with ledger.phase("start"):
+            carry = begin_all(networks, examples, np.int32(intervals[0].start), number=number)
+        for interval in intervals:
+            with ledger.phase("train"):
+                carry = train_all(carry, examples, *map(np.int32, interval), number=number)
+                jax.block_until_ready(carry[1])
+            with ledger.phase("evaluate"):
+                steps = np.int32(interval.stop - interval.since)
+                metrics = to_host(measure_all(carry, measured, steps, number=number))
+            yield carry[0], metrics
+
+    return segments
+
+
+def streamed(
+    learner: Learner,
+    criterion: Criterion,
+    protocol: Protocol,
+    data: Data,
+    plan: Plan,
+    placement: Placement,
+    ledger: Ledger,
+) -> Segments:
+    """Makes the segments of training on examples that the host feeds, some steps at a time.
+
+    While the device runs one call, the host gathers and sends the examples of the next. The
+    splits that are evaluated stay on the device. Order, randomness and the program of a step
+    are those of `held`, and under `map` so are the results, to the bit.
+
+    Args:
+      learner: how a step is made.
+      criterion: what watches training.
+      protocol: how long, and how often to evaluate.
+      data: the splits by name.
+      plan: how the population runs.
+      placement: says how much may be fed at a time.
+      ledger: counts the seconds.
+
+    Returns:
+      The segments.
+    """
+    stream = as_stream(data["train"])
+    measured = _share_measured(data, plan)
+    sample = stream.rows(np.zeros(1, np.int32))
+    last_epoch = (protocol.steps - 1) // protocol.steps_an_epoch(stream.number)
+
+    def begin_one(network: Any) -> Any:
+        state, observed = network.states, criterion.init(network.states.params)
+        # Masked as `advance` does, which is not called before the first evaluation.
+        state = with_params(state, masks.apply(state.params, network.masks))
+        training = Training(state, observed, jnp.zeros(0, jnp.int32))
+        sums = _no_sums(learner, protocol, network, sample)
+        return training, sums, network.masks, network.keys
+
+    def one_call(carry: Any, fed: Any, start: Any, stop: Any, since: Any) -> Any:
+        training, sums, mask, key = carry
+        training, sums = advance(
+            learner,
+            criterion,
+            protocol,
+            training,
+            _since(sums, start == since),
+            mask,
+            key,
+            Fed(fed, start),
+            start,
+            stop,
+        )
+        return training, sums, mask, key
+
+    begin_all = populate(begin_one, plan, seldom=True)
+    train_all = populate(one_call, plan, donate=True, fed=1)
+    measure_all = populate(_measure_one(learner), plan)
+    # Not populated: readers may ask from their own threads, and of several processes not all at
+    # the same moment, as a program on the devices of all of them would need.
+    order_all = jax.jit(
+        jax.vmap(lambda key, epoch: epoch_order(key, epoch, stream.number), in_axes=(0, None))
+    )
+
+    def segments(
+        networks: Any, number: int, intervals: list[Interval]
+    ) -> Generator[Any, None, None]:
+        a_step = protocol.batch_size * sum(leaf.nbytes for leaf in jax.tree.leaves(sample))
+        on_each = networks.keys.shape[0] // plan.devices
+        steps = steps_a_call(protocol, on_each, a_step, placement.fed_bytes)
+        calls = [_cut(interval, steps) for interval in intervals]
+        orders = Orders(lambda epoch: order_all(networks.keys, epoch), last_epoch + 1)
+        every_call = [call for interval in calls for call in interval]
+        ready = feed(stream, protocol, orders, every_call, steps, plan)
+        with ledger.phase("start"):
+            carry = begin_all(networks, number=number)
+        with contextlib.closing(ready):
+            with ledger.phase("data"):
+                fed = next(ready)
+            for interval, its_calls in zip(intervals, calls, strict=True):
+                since = np.int32(interval.since)
+                with ledger.phase("train"):
+                    for call in its_calls:
+                        bounds = map(np.int32, call)
+                        carry = train_all(carry, fed, *bounds, since, number=number)
+                        fed = next(ready, None)
+                        # So that no more than two calls' examples are ever on the device.
+                        jax.block_until_ready(carry[1])
+                with ledger.phase("evaluate"):
+                    averaged = np.int32(interval.stop - interval.since)
+                    metrics = to_host(measure_all(carry, measured, averaged, number=number))
+                yield carry[0], metrics
+
+    return segments
+
+
+def _cut(interval: Interval, steps: int) -> list[Call]:
+    starts = range(interval.start, interval.stop, steps)
+    return [Call(start, min(start + steps, interval.stop)) for start in starts]
+
+
+def _no_sums(learner: Learner, protocol: Protocol, network: Any, examples: Any) -> Metrics:
+    size = protocol.batch_size
+    return no_sums(learner, network.states, network.masks, network.keys, examples, size)
+
+
+def _share_measured(data: Data, plan: Plan) -> Data:
+    return share({name: split for name, split in data.items() if name != "train"}, plan)
+
+
+def _measure_one(learner: Learner) -> Callable[..., Metrics]:
+    def measure_one(carry: Any, data: Data, steps: Any) -> Metrics:
+        training, sums, mask, _ = carry
+        return measure(learner, training.learner, mask, data, sums, steps)
+
+    return measure_one
+
+
+def _since(sums: Metrics, anew: Any) -> Metrics:
+    return jax.tree.map(lambda total: jnp.where(anew, jnp.zeros_like(total), total), sums)
