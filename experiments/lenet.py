@@ -25,21 +25,26 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+import tyro
 import xarray
 from rich.console import Console
 
 from experiments.common import lottery
 from experiments.common.command_line import parse, run_main
+from experiments.common.compilation import use_compilation_cache
+from experiments.common.distributed import Hosts, check_hosts, join
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import make_console
 from experiments.common.session import complete, device_line, execute, report
 from experiments.common.training import check_positive, make_allocation, make_optimizer
 from jaxticket import criteria, data, find_tickets, masks, prune
 from jaxticket.arms import DEFAULT_ARMS, check_arms
+from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
 from jaxticket.learners import preprocessing, supervised
 from jaxticket.learners.base import Learner
 from jaxticket.population import Plan, check_plan_name, use_all_cores
+from jaxticket.precision import check_precision, in_precision
 from jaxticket.protocol import Protocol
 from jaxticket.records import Result
 from jaxticket.runs import CheckpointStore, RunDirectory
@@ -96,8 +101,13 @@ class Config:
     """Names from jaxticket.arms; the ticket is always trained."""
     seed: int = 0
     """Everything random is derived from it by name."""
+    precision: str = "float32"
+    """In what networks compute: float32, tf32 (NVIDIA GPUs) or bfloat16; weights are float32."""
     plan: str = dataclasses.field(default="auto", metadata=NOT_SCIENCE)
-    """How networks run here: auto, map, vmap or mesh."""
+    """How networks run here: auto; map, vmap or chunked on one device; mesh, mesh_vmap or
+    mesh_chunked on all."""
+    streaming: bool | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
+    """Feed the training set from the host; decided by its size if None. Changes no result."""
     out: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Run directory; runs/lenet/<hash of the configuration> if None."""
     fresh: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
@@ -106,6 +116,9 @@ class Config:
     """Where the defaults come from: default, smoke or paper."""
     check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
+    hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(
+        default=Hosts(), metadata=NOT_SCIENCE
+    )
 
 
 DEFAULT = Config()
@@ -176,6 +189,8 @@ def check_config(config: Config) -> None:
     )
     check_arms(config.arms)
     check_plan_name(config.plan)
+    check_precision(config.precision)
+    check_hosts(config.hosts, config.plan)
     criteria.by_name(config.criterion)
     make_optimizer(config.optimizer, config.learning_rate)
     make_allocation(config.scope, config.prune_rate, config.output_prune_rate)
@@ -201,7 +216,7 @@ def make_learner(config: Config, dataset: data.Dataset) -> Learner:
         tuple(dataset.train.images.shape[1:]), dataset.classes, initializer=config.initializer
     )
     return supervised(
-        model,
+        in_precision(model, config.precision),
         make_optimizer(config.optimizer, config.learning_rate),
         preprocess=preprocessing.by_name(config.inputs, np.asarray(dataset.train.images)),
     )
@@ -255,17 +270,21 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
       The exit code.
     """
     config = parse(PRESETS, "python -m experiments.lenet", __doc__ or "", arguments)
-    console = console or make_console()
     check_config(config)
+    use_compilation_cache()
     use_all_cores(config.plan)
-    dataset = data.load(config.dataset, path=config.data_path, download=config.download)
+    join(config.hosts)
+    check_precision(config.precision, jax.default_backend())
+    console, ledger = console or make_console(), Ledger()
+    with ledger.phase("data"):
+        dataset = data.load(config.dataset, path=config.data_path, download=config.download)
     protocol = Protocol(config.steps, config.batch_size, config.evaluate_every)
     protocol.steps_an_epoch(len(dataset.train.labels))
     learner = make_learner(config, dataset)
     allocation = make_allocation(config.scope, config.prune_rate, config.output_prune_rate)
     shapes = jax.eval_shape(learner.init, jax.random.key(0)).params
     counts = prune.schedule(allocation, masks.ones(shapes), config.levels)
-    plan = Plan.by_name(config.plan)
+    plan = Plan.by_name(config.plan, config.replicates * len(config.arms))
     directory = RunDirectory("lenet", config, config.out, fresh=config.fresh)
 
     def search(store: CheckpointStore, progress: ProgressDisplay) -> Result:
@@ -283,13 +302,15 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
             rewind_step=config.rewind_step,
             rewind_moments=config.rewind_moments,
             plan=plan,
+            streaming=config.streaming,
             store=store,
+            ledger=ledger,
             on_progress=progress,
         )
 
     if not complete(directory):
         console.print(f"{dataset.name}, {dataset.source}; {device_line(plan)}", markup=False)
-        execute(directory, config, dataset, plan, search, draw, claims(counts), console)
+        execute(directory, config, dataset, plan, search, draw, claims(counts), console, ledger)
     return report(directory, console, check=config.check, exact_only=config.preset == "smoke")
 
 

@@ -292,8 +292,8 @@ def test_the_decision_is_told_in_one_line(monkeypatch):
     )
     tell(monkeypatch, 100, "H100")
     assert str(place(cases.data(), Plan("map"))) == (
-        "training examples streamed from the host, at most 6 B at a time (360 B above 50 B, 50% of what "
-        "is free on H100)"
+        "training examples streamed from the host, at most 6 B at a time (360 B above 50 B, 50% "
+        "of what is free on H100)"
     )
     assert str(place(cases.data(), Plan("map"), streaming=True)) == (
         "training examples streamed from the host, at most 6 B at a time (given)"

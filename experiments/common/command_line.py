@@ -2,13 +2,16 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import tyro
 
+from experiments.common import distributed
 from jaxticket.errors import TicketError, unknown
+from jaxticket.population.hosts import SharedError
 
 Config = TypeVar("Config")
 
@@ -56,21 +59,29 @@ def parse(
 def run_main(main: Callable[[], int]) -> None:
     """Runs an experiment's `main` and ends the process with its exit code.
 
-    A mistake of the caller becomes one line on stderr, never a traceback.
+    A mistake of the caller becomes one line on stderr, never a traceback. One of several
+    processes that ends before the others tells them, and they end with the same code.
 
     Args:
       main: does everything and returns an exit code.
     """
+    together = True
     try:
-        code = main()
+        code, message = main(), ""
     except TicketError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = MISUSE
+        code, message, together = MISUSE, f"error: {error}", isinstance(error, SharedError)
     except KeyboardInterrupt:
-        print("\ninterrupted: rerun the same command to go on from here", file=sys.stderr)
-        code = INTERRUPTED
+        code, message = INTERRUPTED, "\ninterrupted: rerun the same command to go on from here"
+        together = False
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code, message, together = 0, "", False
+    except Exception as error:
+        if not distributed.joined():
+            raise
+        distributed.explain(error)
+        traceback.print_exc()
+        code, message, together = FAILED, f"error: {type(error).__name__}: {error}", False
+    distributed.leave(code, message, together=together)
     sys.exit(code)

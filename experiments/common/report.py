@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxticket.analysis import at_early_stop, mean_interval
+from jaxticket.population import hosts
 
 
 def results_table(results: xarray.Dataset, metric: str = "test_accuracy") -> Table:
@@ -114,11 +115,14 @@ went on, and these are left out of every mean; lower the learning rate'
 def make_console() -> Console:
     """Makes the console: as wide as the tables where there is no terminal.
 
+    Of several processes only the first one prints.
+
     Returns:
       A rich console.
     """
-    console = Console()
-    return console if console.is_terminal else Console(width=130)
+    quiet = not hosts.is_primary()
+    console = Console(quiet=quiet)
+    return console if console.is_terminal else Console(width=130, quiet=quiet)
 
 
 def _cell(results: xarray.Dataset, values: xarray.DataArray, arm: str, level: int) -> str:

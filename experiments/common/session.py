@@ -1,7 +1,6 @@
 """One run from configuration to verdicts: directory, store, search, results, figures."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import jax
 import xarray
 from rich.console import Console
 
+from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import (
@@ -19,8 +19,9 @@ from experiments.common.report import (
     results_table,
 )
 from jaxticket.analysis import Claim, judge
+from jaxticket.costs import Ledger
 from jaxticket.data import Dataset
-from jaxticket.population import Plan
+from jaxticket.population import Plan, hosts
 from jaxticket.records import Result
 from jaxticket.runs import (
     CheckpointStore,
@@ -48,7 +49,7 @@ def complete(directory: RunDirectory) -> bool:
     Returns:
       True if only the report is left to print.
     """
-    return directory.summary.is_file() and directory.results.is_file()
+    return hosts.once(lambda: directory.summary.is_file() and directory.results.is_file())
 
 
 def execute(
@@ -60,8 +61,11 @@ def execute(
     draw: Draw,
     claims: Sequence[Claim],
     console: Console,
+    ledger: Ledger,
 ) -> None:
     """Searches, resuming what is there, and writes results, figures and the summary, last.
+
+    Of several processes all search, and the first one writes.
 
     Args:
       directory: where everything goes.
@@ -72,28 +76,41 @@ def execute(
       draw: makes the figures by name.
       claims: what to judge.
       console: where progress is shown.
+      ledger: of the run, which `search` counts in.
     """
-    from jaxticket import plots
-
-    began = time.monotonic()
     facts = {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256}
+    hosts.check_same("data", dataset.sha256)
+    hosts.check_same("plan", str(plan))
     directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
     with (
+        ledger,
         CheckpointStore(directory.checkpoints) as store,
         ProgressDisplay(console, config.levels) as progress,
     ):
         result = search(store, progress)
-    results = to_dataset(result)
-    write_results(directory.results, results)
-    plots.save(draw(results, result), directory.figures)
-    content = {
-        "experiment": directory.experiment,
-        "config": dataclasses.asdict(config),
-        "seconds": round(time.monotonic() - began, 1),
-        "claims": judge(claims, results),
-        "diverged": diverged_networks(results),
-    }
-    write_json(directory.summary, {**content, "config": _plain(content["config"])})
+
+    # What the machine can do is measured on all devices, so by all processes.
+    costs = draw_up(ledger, plan)
+
+    def write() -> None:
+        from jaxticket import plots
+
+        with ledger.phase("report"):
+            results = to_dataset(result)
+            write_results(directory.results, results)
+            plots.save(draw(results, result), directory.figures)
+            verdicts = judge(claims, results)
+        content = {
+            "experiment": directory.experiment,
+            "config": _plain(dataclasses.asdict(config)),
+            "seconds": round(sum(ledger.seconds.values()), 1),
+            "costs": costs,
+            "claims": verdicts,
+            "diverged": diverged_networks(results),
+        }
+        write_json(directory.summary, content)
+
+    hosts.once(write)
 
 
 def report(directory: RunDirectory, console: Console, *, check: bool, exact_only: bool) -> int:
@@ -108,10 +125,16 @@ def report(directory: RunDirectory, console: Console, *, check: bool, exact_only
     Returns:
       0, or 1 if a network diverged or a checked claim does not hold.
     """
+    return hosts.once(lambda: _report(directory, console, check, exact_only))
+
+
+def _report(directory: RunDirectory, console: Console, check: bool, exact_only: bool) -> int:
     results = read_results(directory.results)
     summary = read_json(directory.summary)
     console.print(results_table(results))
     console.print(claims_table(summary["claims"]))
+    for line in describe_costs(summary["costs"]):
+        console.print(line, markup=False, highlight=False)
     console.print(f"{summary['seconds']:.0f} s; results, figures and verdicts: {directory.path}")
     asserted = [claim for claim in summary["claims"] if claim["exact"] or not exact_only]
     broken = [claim["id"] for claim in asserted if not claim["holds"]]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxticket import masks
 from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
+from jaxticket.population import hosts
 from jaxticket.records import Origin, Record, Template
 
 try:
@@ -25,7 +26,8 @@ class CheckpointStore:
 
     Step n of the ticket's levels is level n; the chunks of the controls follow. Each step
     describes itself: leaves are named by their path, and the metadata hold coordinates and
-    shapes. Saving goes on in the background until the next call or `close`.
+    shapes. Saving goes on in the background until the next call or `close`. Of several
+    processes all make the same calls, with the same records; Orbax lets the first one write.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -54,6 +56,7 @@ class CheckpointStore:
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what was saved, with the trees that `template` describes."""
         steps = self.steps()
+        hosts.check_same(f"checkpoints in {self._checkpointer.directory}", str(steps))
         records = [self.read(step) for step in steps]
         rebuilt = [
             record._replace(

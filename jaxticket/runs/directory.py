@@ -4,12 +4,19 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxticket.errors import TicketError
+from jaxticket.population import hosts
 from jaxticket.runs.environment import describe_environment
 from jaxticket.runs.files import read_json, write_json
+
+_PATIENCE = 60.0
+"""Seconds that a network file system may take to show a file to another host."""
 
 _OURS = ("config.json", "environment.json", "checkpoints", "results.nc", "summary.json", "figures")
 
@@ -55,6 +62,8 @@ class RunDirectory:
     ) -> None:
         """Opens or makes the folder, without writing into a folder that is not ours.
 
+        Of several processes all call this, and the first one writes.
+
         Args:
           experiment: its name.
           config: a frozen dataclass with defaults.
@@ -72,12 +81,9 @@ class RunDirectory:
             "hash": run_hash(config),
             "config": dataclasses.asdict(config),
         }
-        self._check_place()
-        if fresh:
-            self._discard()
-        elif self._config_file.exists():
-            self._check_same(config)
-        self._make()
+        hosts.check_same("configuration", f"{experiment} {run_hash(config)}")
+        hosts.once(lambda: self._open(config, fresh))
+        self._check_shared()
 
     @property
     def checkpoints(self) -> Path:
@@ -108,6 +114,9 @@ class RunDirectory:
         Raises:
           TicketError: if an earlier start of the run read other data.
         """
+        hosts.once(lambda: self._record_environment(facts))
+
+    def _record_environment(self, facts: dict[str, Any]) -> None:
         file = self.path / "environment.json"
         starts = read_json(file)["starts"] if file.exists() else []
         now = describe_environment() | facts
@@ -119,6 +128,25 @@ class RunDirectory:
                 "another --out, or start again with --fresh"
             )
         write_json(file, {"starts": [*starts, now]})
+
+    def _open(self, config: Any, fresh: bool) -> None:
+        self._check_place()
+        if fresh:
+            self._discard()
+        elif self._config_file.exists():
+            self._check_same(config)
+        self._make()
+
+    def _check_shared(self) -> None:
+        """Checks that what the first process has made is there for this one too."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self._config_file.exists():
+            if time.monotonic() > deadline:
+                raise TicketError(
+                    f"--out {self.path}: what process 0 wrote there is not seen by process "
+                    f"{jax.process_index()}; choose a folder on a file system that all hosts share"
+                )
+            time.sleep(0.5)
 
     def _check_place(self) -> None:
         if self.path.exists() and not self.path.is_dir():

@@ -41,6 +41,7 @@ def describe_environment() -> dict[str, Any]:
             "platform": devices[0].platform,
             "kind": devices[0].device_kind,
             "count": len(devices),
+            "processes": jax.process_count(),
         },
         "flags": {
             "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),

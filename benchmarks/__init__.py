@@ -1,0 +1,1 @@
+"""What jaxticket costs, measured: `python -m benchmarks` lists the commands."""

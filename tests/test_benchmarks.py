@@ -1,0 +1,223 @@
+"""Laws of the benchmarks: they end, say what they promise, and fail where they must. No timing."""
+
+import doctest
+import importlib
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmarks import limit, overhead, peers, scaling
+from benchmarks.__main__ import questions
+from benchmarks.common import machine, networks, problems
+from benchmarks.common.least import least_of
+from benchmarks.common.options import Options
+from benchmarks.common.report import Findings, finish
+from benchmarks.common.targets import TWO_CORES, verdict
+from benchmarks.common.timing import Contender, interleave, ratio
+from jaxticket import TicketError
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+MAINS = {"limit": limit, "overhead": overhead, "peers": peers, "scaling": scaling}
+KEYS = {"benchmark", "config", "machine", "measurements", "targets", "not_measured", "faults"}
+ROWS = {
+    "limit": {
+        "limit": {"operations", "bytes", "products_rate", "stream_rate", "share_if_overlapped"}
+    },
+    "overhead": {
+        "masks": {"step", "milliseconds", "ratio"},
+        "phases": {"phase", "seconds", "default_seconds", "default_share"},
+        "levels": {"level", "seconds"},
+    },
+    "peers": {"peers": {"contender", "milliseconds", "ratio", "compile_seconds", "accuracy"}},
+    "scaling": {"scaling": {"strategy", "tickets", "milliseconds", "mebibytes"}},
+}
+TARGETS = {
+    "limit": {"limit.lenet_300_100"},
+    "overhead": {"overhead.masks: lenet_300_100", "overhead.training", "overhead.levels"},
+    "peers": {"peers.lenet_300_100"},
+    "scaling": {"scaling.auto: lenet_300_100", "scaling.flat"},
+}
+
+
+def run(name, *arguments):
+    console = Console(file=io.StringIO(), width=130)
+    code = MAINS[name].main(["--quick", *map(str, arguments)], console)
+    return code, console.file.getvalue()
+
+
+def test_all_benchmarks_are_listed():
+    assert list(questions()) == sorted(MAINS)
+    assert all(question.endswith(".") for question in questions().values())
+
+
+@pytest.mark.parametrize("name", [name for name in MAINS if name != "peers"])
+def test_a_quick_run_prints_tables_and_writes_what_it_promises(name, tmp_path):
+    figure = ["--figure", tmp_path / "figure.png"] if name == "scaling" else []
+    code, text = run(name, "--json", tmp_path / "out.json", *figure)
+    assert code == 0
+    check_output(name, text, json.loads((tmp_path / "out.json").read_text()))
+    if figure:
+        assert figure[1].read_bytes().startswith(b"\x89PNG")
+
+
+def check_output(name, text, written):
+    assert "stated ratios" in text
+    assert "not judged" in text
+    assert set(written) == KEYS
+    assert written["benchmark"] == name
+    assert written["config"]["quick"]
+    assert written["machine"]["kind"] == machine.kind()
+    assert written["faults"] == []
+    assert set(written["measurements"]) == set(ROWS[name])
+    for table, keys in ROWS[name].items():
+        assert written["measurements"][table]
+        assert all(set(row) >= keys for row in written["measurements"][table])
+    assert {each["target"] for each in written["targets"]} == TARGETS[name]
+    numbers = [each["measured"] for each in written["targets"] if each["measured"] is not None]
+    assert all(number > 0 for number in numbers)
+
+
+def test_peers_measures_pytorch_and_all_sides_learn_the_same(tmp_path):
+    pytest.importorskip("torch")
+    code, text = run("peers", "--json", tmp_path / "out.json")
+    assert code == 0
+    written = json.loads((tmp_path / "out.json").read_text())
+    check_output("peers", text, written)
+    rows = {row["contender"]: row for row in written["measurements"]["peers"]}
+    assert list(rows) == [
+        "jaxticket",
+        "jax scan by hand",
+        "pytorch eager",
+        "pytorch eager, tuned",
+    ]
+    assert len({row["accuracy"] for row in rows.values()}) == 1
+    losses = [row["loss"] for row in rows.values()]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
+
+
+def tiny(name, tickets=1, steps=1):
+    problem = problems.make_problem(name, quick=True)
+    made = networks.make_networks(problem, tickets, 0.5, seed=0)
+    return problem, made, networks.batch_indices(problem, made, steps)
+
+
+@pytest.mark.parametrize("name", problems.SETTINGS)
+def test_the_pytorch_network_is_the_same_function_and_goes_back_to_the_bit(name):
+    pytest.importorskip("torch")
+    from benchmarks.by_hand import torch_loop
+
+    problem, made, indices = tiny(name)
+    assert torch_loop.greatest_difference(problem, made, indices) < peers.SAME_LOGITS
+    for tuned in (False, True):
+        tickets = torch_loop.torch_loop(problem, made, indices, tuned=tuned).prepare()
+        params, model_state = torch_loop.trained_trees(made, tickets)
+        jax.tree.map(np.testing.assert_array_equal, params, made.states.params)
+        jax.tree.map(np.testing.assert_array_equal, model_state, made.states.model_state)
+
+
+def test_another_network_in_pytorch_is_a_fault(monkeypatch):
+    pytest.importorskip("torch")
+    from benchmarks.by_hand import torch_networks
+
+    right = torch_networks.FORWARDS["lenet_300_100"]
+    wrong = lambda *arguments: 1.01 * right(*arguments)  # noqa: E731
+    monkeypatch.setitem(torch_networks.FORWARDS, "lenet_300_100", wrong)
+    monkeypatch.setattr(peers, "library", lambda *_: (None, 0))
+    monkeypatch.setattr(peers, "jax_scan", lambda *_: None)
+    findings = Findings("peers", {}, [], [], [])
+    sides = peers._sides(*tiny("lenet_300_100"), peers.quick(peers.Config()), findings)
+    assert len(sides) == 2
+    assert "logits of the PyTorch twin differ" in findings.faults[0]
+
+
+def test_without_pytorch_the_rest_is_measured(monkeypatch):
+    monkeypatch.setattr(peers, "library", lambda *_: (None, 0))
+    monkeypatch.setattr(peers, "jax_scan", lambda *_: None)
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda _: None)
+    findings = Findings("peers", {}, [], [], [])
+    sides = peers._sides(*tiny("lenet_300_100"), peers.quick(peers.Config()), findings)
+    assert len(sides) == 2
+    assert findings.not_measured == ["lenet_300_100 in PyTorch: it is not installed"]
+    assert findings.faults == []
+
+
+def test_a_side_that_learned_something_else_is_a_fault():
+    row = {"model": "m", "contender": "jaxticket", "accuracy": 0.8, "loss": 0.5}
+    same = row | {"contender": "same", "accuracy": 0.81, "loss": 0.51}
+    worse = row | {"contender": "worse", "accuracy": 0.7}
+    other = row | {"contender": "other", "loss": 0.6}
+    broken = row | {"contender": "broken", "loss": float("nan")}
+    faults = peers._disagreements([row, same, worse, other, broken], examples=1_000)
+    assert [fault.split(":")[0] for fault in faults] == ["m, worse", "m, other", "m, broken"]
+
+
+def test_a_pruned_weight_that_is_not_zero_is_found():
+    mask = {"kernel": np.array([[True, False]]), "bias": None}
+    params = {"kernel": np.array([[1.0, 0.0]]), "bias": np.array([1.0])}
+    assert peers._pruned_are_zero(params, mask)
+    assert not peers._pruned_are_zero(params | {"kernel": np.array([[1.0, 1e-9]])}, mask)
+
+
+def test_a_missed_ratio_and_a_fault_fail_the_run_and_quick_runs_are_not_judged():
+    def code(*, quick=False, faults=(), measured=1.0, kind=TWO_CORES):
+        judged = [verdict("peers.lenet_300_100", measured, kind)]
+        findings = Findings("peers", {}, judged, [], list(faults))
+        return finish(Console(file=io.StringIO()), Options(quick=quick), findings)
+
+    assert code() == 1
+    assert code(measured=4.0) == 0
+    assert code(measured=None) == 0
+    assert code(kind="cpu x 3") == 0
+    assert code(quick=True) == 0
+    assert code(quick=True, faults=["a"]) == 1
+
+
+def test_contenders_run_once_a_round_in_turn_after_one_that_does_not_count():
+    calls = []
+    contenders = [
+        Contender(name, lambda name=name: calls.append(f"prepare {name}") or name, calls.append)
+        for name in "abc"
+    ]
+    timings = interleave(contenders, rounds=4)
+    assert [call for call in calls if "prepare" not in call] == list("abcabcbcacababc")
+    assert [times.shape for times in timings.seconds.values()] == [(4,)] * 3
+    assert ratio(np.array([2.0, 9.0, 4.0]), np.array([1.0, 3.0, 4.0])) == (2.0, 1.0, 3.0)
+
+
+def test_the_least_arithmetic_is_three_products_a_layer_and_two_for_the_first():
+    problem = problems.make_problem("conv_2", quick=True)
+    rows, pixels = problem.setting.batch_size, 8 * 8
+    first, second = 3 * 3 * 3 * 64, 3 * 3 * 64 * 64
+    dense = [4 * 4 * 64 * 256, 256 * 256, 256 * 10]
+    wanted = 2 * rows * (pixels * (2 * first + 3 * second) + 3 * sum(dense))
+    assert least_of(problem).operations == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rounds", "4"], "--rounds: got 4, expected at least 5"),
+        (["--models", "conv2"], "unknown model 'conv2': did you mean 'conv_2'"),
+        (["--device", "gpu"], "--device: got gpu, but JAX has cpu here"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--steps", "-1"], "--steps: got -1, expected at least 1"),
+    ],
+)
+@pytest.mark.parametrize("name", MAINS)
+def test_bad_input_is_one_line(name, words, message):
+    with pytest.raises(TicketError, match=message) as caught:
+        MAINS[name].main(words, Console(file=io.StringIO()))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["least", "machine", "problems", "targets", "timing"])
+def test_examples_in_docstrings_hold(name):
+    module = importlib.import_module(f"benchmarks.common.{name}")
+    failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert tried > 0
+    assert failed == 0
