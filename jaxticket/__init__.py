@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxticket import (
     allocate,
     arms,
+    costs,
     criteria,
     errors,
     imp,
@@ -20,10 +21,12 @@ from jaxticket import (
     masks,
     optimizers,
     population,
+    precision,
     protocol,
     prune,
     rewind,
     train,
+    trainer,
     types,
 )
 from jaxticket.errors import MaskError, TicketError
@@ -48,6 +51,7 @@ __all__ = [
     "allocate",
     "analysis",
     "arms",
+    "costs",
     "criteria",
     "data",
     "errors",
@@ -61,11 +65,13 @@ __all__ = [
     "optimizers",
     "plots",
     "population",
+    "precision",
     "protocol",
     "prune",
     "rewind",
     "runs",
     "train",
+    "trainer",
     "types",
 ]
 

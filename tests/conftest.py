@@ -19,16 +19,19 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 CHECKED = (
     "allocate",
     "arms",
+    "costs",
     "criteria",
     "keys",
     "learners",
     "masks",
     "optimizers",
     "population",
+    "precision",
     "protocol",
     "prune",
     "rewind",
     "train",
+    "trainer",
 )
 install_import_hook([f"jaxticket.{name}" for name in CHECKED], "beartype.beartype")
 

@@ -14,10 +14,10 @@ FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers"},
     {"criteria", "allocate", "rewind"},
-    {"prune", "arms", "learners", "batches"},
-    {"steps", "train", "population"},
-    {"costs", "feeding", "placement"},
-    {"segments", "trainer", "records"},
+    {"prune", "arms", "learners"},
+    {"train", "population"},
+    {"costs"},
+    {"trainer", "records"},
     {"imp"},
 )
 """Every room imports from floors below its own, or from its own."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import limit, overhead, peers, scaling
+from benchmarks import convolution, limit, overhead, peers, scaling
 from benchmarks.__main__ import questions
 from benchmarks.common import machine, networks, problems
 from benchmarks.common.least import least_of
@@ -51,7 +51,7 @@ def run(name, *arguments):
 
 
 def test_all_benchmarks_are_listed():
-    assert list(questions()) == sorted(MAINS)
+    assert list(questions()) == sorted([*MAINS, "convolution"])
     assert all(question.endswith(".") for question in questions().values())
 
 
@@ -63,6 +63,12 @@ def test_a_quick_run_prints_tables_and_writes_what_it_promises(name, tmp_path):
     check_output(name, text, json.loads((tmp_path / "out.json").read_text()))
     if figure:
         assert figure[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_quick_run_of_convolutions_finds_all_lowerings_the_same():
+    console = Console(file=io.StringIO(), width=130)
+    assert convolution.main(["--quick"], console) == 0
+    assert "(chosen)" in console.file.getvalue()
 
 
 def check_output(name, text, written):

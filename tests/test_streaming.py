@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import searches
 
-from jaxticket import Examples, Plan, Protocol, TicketError, data, learners, placement, train
+from jaxticket import Examples, Plan, Protocol, TicketError, data, learners, train
 from jaxticket.costs import Ledger
 from jaxticket.data import DataError
-from jaxticket.feeding import Call, Orders, places_of
 from jaxticket.keys import derive
 from jaxticket.learners.augmentation import compose, crop, flip
-from jaxticket.placement import as_arrays, as_stream, place, steps_a_call
 from jaxticket.population.memory import Memory
-from jaxticket.trainer import Networks, trainer
+from jaxticket.trainer import Networks, placement, trainer
+from jaxticket.trainer.feeding import Call, Orders, places_of
+from jaxticket.trainer.placement import as_arrays, as_stream, place, steps_a_call
 from jaxticket.types import Stream
 
 # 26 examples in batches of 4: 6 steps an epoch, so an interval of 7 crosses a boundary.

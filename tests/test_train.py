@@ -13,7 +13,8 @@ import pytest
 
 from jaxticket import Examples, TicketError, learners, masks, train
 from jaxticket.keys import derive
-from jaxticket.train import Protocol, Training
+from jaxticket.protocol import Protocol
+from jaxticket.train import Training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -18,7 +18,7 @@ from jaxticket.learners.base import Learner
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.runs import CheckpointStore
-from jaxticket.train import Data
+from jaxticket.types import Data
 
 
 class Search(NamedTuple):

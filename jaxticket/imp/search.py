@@ -89,7 +89,7 @@ def find_tickets(
       rewind_moments: whether a rewound ticket also takes the optimizer's moments at k.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
       streaming: whether the host feeds the training split to the device, which changes no result;
-        `None` decides by its size, as `jaxticket.placement.place` says.
+        `None` decides by its size, as `jaxticket.trainer.placement.place` says.
       store: keeps what is finished and gives it back in the next call; nothing if `None`.
       ledger: counts seconds, steps and networks, for `jaxticket.costs.account`.
       on_progress: called at every evaluation.

@@ -12,11 +12,11 @@ from jaxticket.costs import Ledger, flops_of
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.learners.base import Learner, LearnerState
-from jaxticket.placement import as_stream, place
 from jaxticket.population import Fitting, Plan, join, pad, to_host
 from jaxticket.protocol import Protocol
-from jaxticket.segments import Interval, held, streamed
-from jaxticket.steps import Training, batch_shapes
+from jaxticket.train.steps import Training, batch_shapes
+from jaxticket.trainer.placement import as_stream, place
+from jaxticket.trainer.segments import Interval, held, streamed
 from jaxticket.types import Data, Mask
 
 
@@ -77,7 +77,7 @@ def trainer(
       data: the splits by name; `train` may be a `Stream`.
       plan: how the population runs.
       streaming: whether the training split is streamed; `None` decides by its size, as
-        `jaxticket.placement.place` says.
+        `jaxticket.trainer.placement.place` says.
       resident_share: the share of a device's memory that the splits may take.
       ledger: counts seconds and steps.
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from jaxticket import masks
-from jaxticket.batches import Fed, draw
 from jaxticket.criteria.base import Criterion, CriterionState
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner, LearnerState, with_params
 from jaxticket.protocol import Protocol
+from jaxticket.train.batches import Fed, draw
 from jaxticket.types import Batch, Data, Mask, Metrics
 
 

@@ -6,14 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from jaxticket.batches import epoch_order, number_of
 from jaxticket.criteria.base import Criterion, stateless
 from jaxticket.learners.base import Learner, LearnerState
 from jaxticket.protocol import Protocol
-from jaxticket.steps import Training, advance, measure, no_sums
+from jaxticket.train.batches import epoch_order, number_of
+from jaxticket.train.steps import Training, advance, measure, no_sums
 from jaxticket.types import Data, Mask, Metrics
-
-__all__ = ["UNWATCHED", "Data", "Protocol", "Training", "begin", "epoch_order", "segment", "train"]
 
 UNWATCHED: Criterion = stateless(lambda evidence: evidence.final)
 """The criterion that watches nothing, for training that no pruning follows."""

@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxticket import masks
-from jaxticket.batches import Fed, epoch_order
 from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion
-from jaxticket.feeding import Call, Orders, feed
 from jaxticket.learners.base import Learner, with_params
-from jaxticket.placement import Placement, as_arrays, as_stream, steps_a_call
 from jaxticket.population import Plan, populate, share, to_host
 from jaxticket.protocol import Protocol
-from jaxticket.steps import Training, advance, measure, no_sums
 from jaxticket.train import begin
+from jaxticket.train.batches import Fed, epoch_order
+from jaxticket.train.steps import Training, advance, measure, no_sums
+from jaxticket.trainer.feeding import Call, Orders, feed
+from jaxticket.trainer.placement import Placement, as_arrays, as_stream, steps_a_call
 from jaxticket.types import Data, Metrics
 
 
