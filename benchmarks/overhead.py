@@ -55,7 +55,7 @@ class Config(Options):
     arms: tuple[str, ...] = DEFAULT_ARMS
     """Its arms."""
     search_steps: int = 600
-    """Training steps at each of its levels."""
+    """Training steps at each of its levels; the default run's, to compare with it."""
 
 
 def quick(config: Config) -> Config:
@@ -104,10 +104,8 @@ def add_masks(config: Config, findings: Findings, console: Console) -> None:
     for name in config.models:
         problem = make_problem(name, quick=config.quick)
         tickets, steps = usual_work(name, config.tickets, config.steps)
-        networks, plan = (
-            make_networks(problem, tickets, config.density, config.seed),
-            Plan.auto(tickets),
-        )
+        networks = make_networks(problem, tickets, config.density, config.seed)
+        plan = Plan.auto(tickets)
         ours, _ = library(problem, networks, plan, steps)
         sides = [ours] + [
             by_hand(problem, networks, plan, steps, masked=masked) for masked in (False, True)
@@ -192,7 +190,7 @@ _PHASE_COLUMNS = [
 
 
 def _phase_rows(config: Config, rounds: list[Measured]) -> list[Row]:
-    """Sums up the phases, and scales them to the default run's number of networks and steps."""
+    """Sums up the phases, and scales them to the default run's number of networks."""
     names = [name for name in PHASES if name in rounds[0].phases]
     seconds = {
         name: float(np.median([measured.phases.get(name, 0.0) for measured in rounds]))

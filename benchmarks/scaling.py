@@ -5,7 +5,8 @@ A strategy is a plan of `Plan.by_name`: one network after the other (map), all a
 batches (chunked), on one device or on all (mesh). `auto` is what `Plan.auto` chooses; where that is
 one of the others, it is the same program and is not timed again. Memory is what the compiler plans
 for arguments, results and temporary arrays on all devices. A population that would not fit is not
-run.
+run. All sizes of all networks take the better part of an hour on two cores: `--models`, `--tickets`
+and `--strategies` choose.
 
 Command: `python -m benchmarks.scaling --figure scaling.png`
 """
@@ -32,12 +33,16 @@ from experiments.common.training import check_positive
 from jaxticket.errors import TicketError
 from jaxticket.population import PLANS, Plan, check_plan_name
 from jaxticket.population.memory import SHARE, device_memory, readable
+from jaxticket.trainer import Networks
 
 POWERS = tuple(2**power for power in range(11))
 """1 to 1,024 tickets."""
 
 AUTO_AT = (1, 4, 16)
 """Tickets at which `auto` is held against the best fixed strategy."""
+
+DIFFERENT = 16
+"""Networks that differ; more tickets than that are the same over again."""
 
 FLAT_UP_TO = 256
 """Tickets up to which the time per ticket must not rise."""
@@ -109,7 +114,7 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
         rows = measure(name, config, findings)
         findings.measurements["scaling"] += rows
         findings.verdicts.extend(_verdicts(name, rows))
-        console.print(table(f"{name}, {rows[0]['steps']} steps a call", _COLUMNS, rows))
+        console.print(table(f"{name}, {_steps(name, config)} steps a call", _COLUMNS, rows))
     if config.figure is not None:
         from benchmarks.common.figure import draw
         from jaxticket import plots
@@ -166,12 +171,11 @@ def measure(name: str, config: Config, findings: Findings) -> list[Row]:
     problem = make_problem(name, quick=config.quick)
     on_cpu = jax.default_backend() == "cpu"
     usual = (1, 4, 16) if on_cpu and name != "lenet_300_100" else POWERS
-    # The default run evaluates LeNet every 40 steps: that is how long a compiled call is there.
-    steps = config.steps or (40 if name == "lenet_300_100" else WORK[name].steps)
+    steps = _steps(name, config)
+    sizes = config.tickets or usual
+    networks = make_networks(problem, min(max(sizes), DIFFERENT), 1.0, config.seed)
     cases = [
-        case
-        for tickets in config.tickets or usual
-        for case in _cases(problem, tickets, steps, config)
+        case for tickets in sizes for case in _cases(problem, networks, tickets, steps, config)
     ]
     fitting = [case.contender for case in cases if case.contender is not None]
     for case in cases:
@@ -180,20 +184,27 @@ def measure(name: str, config: Config, findings: Findings) -> list[Row]:
                 f"{name}, {case.tickets} tickets, {case.strategy}: it needs "
                 f"{readable(case.bytes)}, which is not free"
             )
-    timings = interleave(fitting, config.rounds)
+    timings = interleave(fitting, config.rounds, keep=False)
     return [_row(name, case, steps, timings) for case in cases if case.contender is not None]
 
 
-def _cases(problem: Problem, tickets: int, steps: int, config: Config) -> list[Case]:
+def _steps(name: str, config: Config) -> int:
+    # The default run evaluates LeNet every 40 steps: that is how long a compiled call is there.
+    return config.steps or (40 if name == "lenet_300_100" else WORK[name].steps)
+
+
+def _cases(
+    problem: Problem, networks: Networks, tickets: int, steps: int, config: Config
+) -> list[Case]:
     """Compiles all strategies at one size, and `auto` if it is none of them."""
-    networks = make_networks(problem, tickets, 1.0, config.seed)
     plans = strategies(config.strategies, tickets)
     chosen = _chosen(plans, tickets)
     if chosen == "auto":
         plans["auto"] = Plan.auto(tickets)
     cases = []
     for name, plan in plans.items():
-        contender, needed = library(problem, networks, plan, steps, f"{name}, {tickets}")
+        label = f"{name}, {tickets}"
+        contender, needed = library(problem, networks, plan, steps, label, tickets)
         free = device_memory(plan).free
         fits = free is None or needed <= SHARE * free * plan.devices
         cases.append(Case(name, tickets, name == chosen, contender if fits else None, needed))

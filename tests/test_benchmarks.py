@@ -65,7 +65,8 @@ def test_a_quick_run_prints_tables_and_writes_what_it_promises(name, tmp_path):
         assert figure[1].read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_quick_run_of_convolutions_finds_all_lowerings_the_same():
+def test_the_quick_run_of_convolutions_finds_all_lowerings_the_same(monkeypatch):
+    monkeypatch.setattr(convolution, "LAYERS", {"small": (2, 8, 4, 4)})
     console = Console(file=io.StringIO(), width=130)
     assert convolution.main(["--quick"], console) == 0
     assert "(chosen)" in console.file.getvalue()
@@ -192,6 +193,8 @@ def test_contenders_run_once_a_round_in_turn_after_one_that_does_not_count():
     timings = interleave(contenders, rounds=4)
     assert [call for call in calls if "prepare" not in call] == list("abcabcbcacababc")
     assert [times.shape for times in timings.seconds.values()] == [(4,)] * 3
+    assert set(timings.outcomes) == set("abc")
+    assert interleave(contenders, rounds=1, keep=False).outcomes == {}
     assert ratio(np.array([2.0, 9.0, 4.0]), np.array([1.0, 3.0, 4.0])) == (2.0, 1.0, 3.0)
 
 

@@ -111,5 +111,5 @@ def test_the_machine_multiplies_matrices(devices):
 
 
 def test_the_union_of_spans():
-    assert ledger._covered([(0, 2), (1, 3), (5, 6), (5.2, 5.4)]) == 4.0
+    assert ledger._covered([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0), (5.2, 5.4)]) == 4.0
     assert ledger._covered([]) == 0.0

@@ -36,8 +36,6 @@ def free_port():
 def start(*words, devices=2, **variables):
     environment = os.environ | {
         "JAX_NUM_CPU_DEVICES": str(devices),
-        # Most of the time would go into optimising what then runs for two steps.
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "PYTHONPATH": str(ROOT),
         **variables,
     }
@@ -120,7 +118,7 @@ def test_a_run_that_lost_a_host_goes_on_to_the_results_of_one_process(tmp_path):
     _, codes = finish([alone])
     assert codes == [0]
 
-    processes, deadline = run_pair(tmp_path / "shared"), time.monotonic() + 120
+    processes, deadline = run_pair(tmp_path / "shared"), time.monotonic() + 240
     while not (tmp_path / "shared" / "checkpoints" / "0").exists():
         assert time.monotonic() < deadline
         assert [process.poll() for process in processes] == [None, None]

@@ -1,5 +1,6 @@
 """The library's own training, compiled ahead so that its time and memory are known."""
 
+import operator
 import time
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from benchmarks.common.problems import Problem
 from benchmarks.common.timing import Contender
-from jaxticket.population import Plan, in_pieces, join, pad, populate, share, to_host
+from jaxticket.population import Plan, join, populate, share, to_host
 from jaxticket.population.memory import program_bytes
 from jaxticket.protocol import Protocol
 from jaxticket.train import UNWATCHED, begin, segment
@@ -90,29 +91,40 @@ def compile_training(problem: Problem, networks: Networks, plan: Plan, steps: in
 
 
 def library(
-    problem: Problem, networks: Networks, plan: Plan, steps: int, name: str = "jaxticket"
+    problem: Problem,
+    networks: Networks,
+    plan: Plan,
+    steps: int,
+    name: str = "jaxticket",
+    tickets: int | None = None,
 ) -> tuple[Contender, int]:
     """Makes the contender that trains with the library under a plan.
 
     Args:
       problem: what is trained.
-      networks: all tickets.
+      networks: the tickets.
       plan: how they run; its `chunk`, if it has one, is how many train at a time.
       steps: how many.
       name: the contender's.
+      tickets: how many train, the networks over and over again if these are fewer.
 
     Returns:
       The contender, whose outcome is the trained states on the device, and the bytes that its
       largest call needs.
     """
-    tickets = networks.keys.shape[0]
+    number = networks.keys.shape[0]
+    tickets = tickets or number
     size = plan.padded(min(tickets, plan.chunk or tickets))
-    pieces = [pad(piece, size) for piece in in_pieces(networks, size)]
-    program = compile_training(problem, pieces[0], plan, steps)
+
+    def piece(first: int) -> Networks:
+        chosen = np.arange(first, first + size) % number
+        return jax.tree.map(operator.itemgetter(chosen), networks)
+
+    program = compile_training(problem, piece(0), plan, steps)
     contender = Contender(
         name,
-        lambda: [program.place(piece) for piece in pieces],
-        lambda placed: [program.call(piece) for piece in placed],
+        lambda: [program.place(piece(first)) for first in range(0, tickets, size)],
+        lambda placed: [program.call(networks) for networks in placed],
         program.compile_seconds,
     )
     return contender, program.bytes

@@ -54,7 +54,7 @@ class Spread(NamedTuple):
         return f"{self.median:.2f} ({self.least:.2f} to {self.greatest:.2f})"
 
 
-def interleave(contenders: Sequence[Contender], rounds: int) -> Timings:
+def interleave(contenders: Sequence[Contender], rounds: int, *, keep: bool = True) -> Timings:
     """Times all contenders once in every round, each round beginning with another one.
 
     A machine that is slower for a while is so for all of them. Each runs once before the first
@@ -63,6 +63,7 @@ def interleave(contenders: Sequence[Contender], rounds: int) -> Timings:
     Args:
       contenders: what is timed, with different names.
       rounds: how often.
+      keep: whether the last outcomes are kept, all of them at a time.
 
     Returns:
       The times and the last outcomes.
@@ -84,8 +85,12 @@ def interleave(contenders: Sequence[Contender], rounds: int) -> Timings:
             outcomes.pop(contender.name, None)
             prepared = jax.block_until_ready(contender.prepare())
             began = time.perf_counter()
-            outcomes[contender.name] = contender.run(prepared)
+            outcome = contender.run(prepared)
             seconds[contender.name].append(time.perf_counter() - began)
+            if keep:
+                outcomes[contender.name] = outcome
+            # Nothing of this one takes memory while the next is prepared.
+            del prepared, outcome
     return Timings({name: np.array(times) for name, times in seconds.items()}, outcomes)
 
 

@@ -166,9 +166,9 @@ def readable(size: int | float) -> str:
     """
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
-            return f"{size:.3g} {unit}"
+            return f"{size:.4g} {unit}"
         size /= 1024
-    return f"{size:.3g} TiB"
+    return f"{size:.4g} TiB"
 
 
 def _host_memory() -> tuple[int | None, int | None]:
