@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxticket import TicketError, allocate, criteria, masks, train
+from jaxticket import Protocol, TicketError, allocate, criteria, masks, train
 from jaxticket.criteria import Evidence
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -116,7 +116,7 @@ def test_a_watching_criterion_sees_the_state_after_every_step():
         score=lambda state, evidence: state[1],
     )
     learner, data = cases.learner(optimizer="sgd"), cases.data()
-    protocol = train.Protocol(steps=9, batch_size=4, evaluate_every=4)
+    protocol = Protocol(steps=9, batch_size=4, evaluate_every=4)
     state, mask, key = learner.init(jax.random.key(0)), cases.mask(), jax.random.key(1)
     for criterion, sign in ((watching, 1), (criteria.inverse(watching), -1)):
         run = jax.jit(

@@ -188,7 +188,7 @@ BAD = [
     (["--arms", "ticket", "rienit"], "unknown arm 'rienit': did you mean 'reinit'"),
     (["--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
     (["--scope", "globl"], "unknown scope 'globl': did you mean 'global'"),
-    (["--plan", "gpu"], "unknown plan 'gpu': .*auto, map, vmap, mesh"),
+    (["--plan", "gpu"], "unknown plan 'gpu': .*auto, map, vmap, chunked, mesh, mesh_vmap"),
     (["--criterion", "magnitud"], "unknown criterion 'magnitud': did you mean 'magnitude'"),
     (["--inputs", "raw"], "unknown inputs 'raw': .*unit_interval, standardized"),
     (["--initializer", "glorot"], "unknown initializer 'glorot'"),

@@ -13,7 +13,9 @@ from experiments.common.distributed import Hosts, join
 from jaxticket import Plan, TicketError, population
 from jaxticket.population import hosts
 
-MODE, PORT, PROCESS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+# Collecting doctests imports this file too.
+MODE, PORT, PROCESS = sys.argv[1:4] if __name__ == "__main__" else ("", "", "0")
+PROCESS = int(PROCESS)
 
 
 def values():

@@ -1,18 +1,12 @@
 """One run on several hosts: the options, the start and the end of every process."""
 
-import collections
 import contextlib
 import dataclasses
-import os
-import socket
 import sys
-from collections.abc import Iterator
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments.common.meeting import check_free, meet
 from experiments.common.watch import Watch, end, on_abort
 from jaxticket.errors import TicketError
 from jaxticket.population import hosts
@@ -116,7 +110,7 @@ def join(chosen: Hosts) -> None:
     # Its signal handler would make the process survive SIGTERM.
     jax.config.update("jax_enable_preemption_service", False)
     _connect(chosen)
-    names = _meet()
+    names = meet()
     from jax._src.distributed import global_state
 
     address = global_state.coordinator_address or ""
@@ -167,7 +161,7 @@ def explain(error: Exception) -> None:
 
 def _connect(chosen: Hosts) -> None:
     if chosen.coordinator is not None and chosen.process == 0:
-        _check_free(chosen.coordinator)
+        check_free(chosen.coordinator)
     where = chosen.coordinator or "the coordinator"
     on_abort(
         lambda: end(
@@ -193,51 +187,3 @@ def _connect(chosen: Hosts) -> None:
                 "--coordinator HOST:PORT, --processes COUNT and --process INDEX"
             ) from None
         raise TicketError(f"--distributed: cannot start ({error})") from None
-
-
-def _check_free(coordinator: str) -> None:
-    # JAX crashes on a port that is taken.
-    port = int(coordinator.rsplit(":", 1)[1])
-    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            raise TicketError(
-                f"--coordinator: port {port} cannot be used here ({error.strerror}); give another "
-                "to every process"
-            ) from None
-
-
-def _meet() -> list[str]:
-    """Starts the backend in all processes at the same time; gives their hosts' names."""
-    devices = collections.Counter(device.process_index for device in jax.devices())
-    if len(set(devices.values())) > 1:
-        raise TicketError(
-            f"--distributed: got {dict(sorted(devices.items()))} devices by process, expected the "
-            "same number in each; hide some, or set JAX_NUM_CPU_DEVICES"
-        )
-    name = np.zeros(64, np.uint8)
-    letters = np.frombuffer(socket.gethostname().encode()[:64], np.uint8)
-    name[: len(letters)] = letters
-    with _silence():
-        names = multihost_utils.process_allgather(name, tiled=False)
-        # On CPUs all must meet for the first time within 30 s, so once here, before any data.
-        everywhere = NamedSharding(Mesh(jax.devices(), "ticket"), PartitionSpec("ticket"))
-        hosts.gather(hosts.place(np.zeros(jax.device_count(), np.uint8), everywhere))
-    names = np.reshape(names, (-1, 64))
-    return [row.tobytes().rstrip(b"\0").decode(errors="replace") for row in names]
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps what the CPUs' collectives (Gloo) print in C++ from stdout."""
-    sys.stdout.flush()
-    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nothing)

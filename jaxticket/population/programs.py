@@ -61,7 +61,8 @@ class Programs:
         try:
             if shapes not in self.compiled:
                 compiled = self._jitted.lower(*arguments).compile(self._options)
-                shared = sum(leaf.nbytes for leaf in jax.tree.leaves(arguments[self._own :]))
+                others = jax.tree.leaves(arguments[self._own :])
+                shared = sum(getattr(leaf, "nbytes", 0) for leaf in others)
                 check_fits(compiled, networks, self._plan, shared)
                 self.compiled[shapes] = compiled
             return self.compiled[shapes](*arguments)
