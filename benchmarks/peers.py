@@ -241,8 +241,8 @@ def _pruned_are_zero(params: Any, mask: Any) -> bool:
 
 
 def _verdict(name: str, rows: list[Row]) -> Verdict:
-    eager = [row["ratio"] for row in rows if row["contender"].startswith("pytorch eager")]
-    return verdict(f"peers.{name}", min(eager, default=None), machine.kind())
+    eager = next((row["ratio"] for row in rows if row["contender"] == "pytorch eager"), None)
+    return verdict(f"peers.{name}", eager, machine.kind())
 
 
 if __name__ == "__main__":

@@ -20,14 +20,14 @@ class Target(NamedTuple):
 
 TARGETS = {
     "peers.lenet_300_100": Target(
-        "LeNet-300-100: ticket-steps a second over the fastest PyTorch eager loop",
+        "LeNet-300-100: ticket-steps a second over the PyTorch eager loop",
         {TWO_CORES: 4.0, GPU: 100.0},
     ),
     "peers.conv_2": Target(
-        "Conv-2: ticket-steps a second over the fastest PyTorch eager loop", {TWO_CORES: 0.9}
+        "Conv-2: ticket-steps a second over the PyTorch eager loop", {TWO_CORES: 0.9}
     ),
     "peers.resnet_20": Target(
-        "ResNet-20: ticket-steps a second over the fastest PyTorch eager loop",
+        "ResNet-20: ticket-steps a second over the PyTorch eager loop",
         {TWO_CORES: 0.9, GPU: 8.0},
     ),
     "limit.lenet_300_100": Target(
