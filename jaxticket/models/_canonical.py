@@ -2,7 +2,7 @@
 
 XLA's CPU backend hands a convolution to Eigen only if images are NHWC, the kernel is HWIO and
 nothing is reversed. It rewrites others into that form in a program's outermost computation, but
-not inside a loop, where both derivatives of a convolution then run about a hundred times slower.
+not inside a loop, where both derivatives of a convolution then run many times slower.
 Here all three (the result and both derivatives) are written in that form from the start.
 
 The convolution and its two derivatives are one trilinear form seen from three sides, so each is

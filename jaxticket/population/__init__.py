@@ -5,7 +5,7 @@ The strategies in one place: `map` (one after the other), `vmap` (all at once), 
 is fastest, because each core then keeps its own network in its cache.
 """
 
-from jaxticket.population.pieces import Fitting, in_pieces, join, over, pad, to_host
+from jaxticket.population.pieces import Fitting, join, over, pad, to_host
 from jaxticket.population.plan import PLANS, Plan, check_plan_name, use_all_cores
 from jaxticket.population.populate import populate, share, spread
 
@@ -14,7 +14,6 @@ __all__ = [
     "Fitting",
     "Plan",
     "check_plan_name",
-    "in_pieces",
     "join",
     "over",
     "pad",

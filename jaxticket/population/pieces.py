@@ -41,27 +41,6 @@ def pad(tree: Any, size: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[np.arange(size) % leaf.shape[0]], tree)
 
 
-def in_pieces(tree: Any, size: int) -> list[Any]:
-    """Cuts a population into pieces of at most `size` networks.
-
-    Args:
-      tree: leaves with the population as axis 0.
-      size: networks a piece.
-
-    Returns:
-      The pieces in order, the last one perhaps smaller.
-
-    Example:
-      >>> [piece.tolist() for piece in in_pieces(np.arange(5), 2)]
-      [[0, 1], [2, 3], [4]]
-    """
-    number = jax.tree.leaves(tree)[0].shape[0]
-    if number <= size:
-        return [tree]
-    bounds = [slice(first, first + size) for first in range(0, number, size)]
-    return [jax.tree.map(operator.itemgetter(bound), tree) for bound in bounds]
-
-
 def join(pieces: list[Any]) -> Any:
     """Puts pieces of a population on the host together again along axis 0.
 

@@ -72,23 +72,8 @@ def held(
         sums = _no_sums(learner, protocol, network, examples)
         return training, sums, network.masks, network.keys
 
-    def train_one(carry: Any, examples: Any, start: Any, stop: Any, since: Any) -> Any:
-        training, sums, mask, key = carry
-        training, sums = advance(
-            learner,
-            criterion,
-            protocol,
-            training,
-            _since(sums, start == since),
-            mask,
-            key,
-            examples,
-            start,
-            stop,
-        )
-        return training, sums, mask, key
-
     begin_all = populate(begin_one, plan, seldom=True)
+    train_one = _train_one(learner, criterion, protocol, lambda examples, start: examples)
     train_all = populate(train_one, plan, donate=True)
     measure_all = populate(_measure_one(learner), plan)
 
@@ -149,24 +134,9 @@ def streamed(
         sums = _no_sums(learner, protocol, network, sample)
         return training, sums, network.masks, network.keys
 
-    def one_call(carry: Any, fed: Any, start: Any, stop: Any, since: Any) -> Any:
-        training, sums, mask, key = carry
-        training, sums = advance(
-            learner,
-            criterion,
-            protocol,
-            training,
-            _since(sums, start == since),
-            mask,
-            key,
-            Fed(fed, start),
-            start,
-            stop,
-        )
-        return training, sums, mask, key
-
     begin_all = populate(begin_one, plan, seldom=True)
-    train_all = populate(one_call, plan, donate=True, fed=1)
+    train_one = _train_one(learner, criterion, protocol, Fed)
+    train_all = populate(train_one, plan, donate=True, fed=1)
     measure_all = populate(_measure_one(learner), plan)
     # Not populated: readers may ask from their own threads, and of several processes not all at
     # the same moment, as a program on the devices of all of them would need.
@@ -218,6 +188,30 @@ def _no_sums(learner: Learner, protocol: Protocol, network: Any, examples: Any) 
 
 def _share_measured(data: Data, plan: Plan) -> Data:
     return share({name: split for name, split in data.items() if name != "train"}, plan)
+
+
+def _train_one(
+    learner: Learner, criterion: Criterion, protocol: Protocol, examples_of: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Makes the program of one call; `examples_of(given, start)` is what batches are drawn from."""
+
+    def train_one(carry: Any, given: Any, start: Any, stop: Any, since: Any) -> Any:
+        training, sums, mask, key = carry
+        training, sums = advance(
+            learner,
+            criterion,
+            protocol,
+            training,
+            _since(sums, start == since),
+            mask,
+            key,
+            examples_of(given, start),
+            start,
+            stop,
+        )
+        return training, sums, mask, key
+
+    return train_one
 
 
 def _measure_one(learner: Learner) -> Callable[..., Metrics]:
