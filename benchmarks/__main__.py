@@ -1,7 +1,8 @@
 """Lists the benchmarks: `python -m benchmarks`."""
 
-import ast
 from pathlib import Path
+
+from experiments.common import listing
 
 
 def questions() -> dict[str, str]:
@@ -10,11 +11,8 @@ def questions() -> dict[str, str]:
     Returns:
       The question by module name.
     """
-    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    trees = {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in files}
-    return {name: (ast.get_docstring(tree) or "").split("\n")[0] for name, tree in trees.items()}
+    return listing.questions(Path(__file__).parent)
 
 
 if __name__ == "__main__":
-    for name, question in questions().items():
-        print(f"python -m benchmarks.{name:<10} {question}")
+    print(listing.listing("benchmarks", questions()))

@@ -1,20 +1,18 @@
 """Lists the experiments: `python -m experiments`."""
 
-import ast
 from pathlib import Path
+
+from experiments.common import listing
 
 
 def questions() -> dict[str, str]:
     """Reads the first line of every experiment's docstring, without importing any.
 
     Returns:
-      The question by module name.
+      The question by module name; what is no experiment comes last.
     """
-    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    trees = {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in files}
-    return {name: (ast.get_docstring(tree) or "").split("\n")[0] for name, tree in trees.items()}
+    return listing.questions(Path(__file__).parent)
 
 
 if __name__ == "__main__":
-    for name, question in questions().items():
-        print(f"python -m experiments.{name:<12} {question}")
+    print(listing.listing("experiments", questions()))

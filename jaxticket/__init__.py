@@ -2,8 +2,8 @@
 
 Every piece is a pure function of pytrees, written for one network; a population is axis 0.
 `jaxticket.imp` finds tickets; `masks`, `criteria`, `allocate`, `prune`, `rewind` and `train`
-are its parts. The rooms `models`, `data`, `runs`, `analysis` and `plots` are imported when
-first used, so that `import jaxticket` costs little more than `import jax`.
+are its parts. The rooms `models`, `recipes`, `data`, `runs`, `analysis` and `plots` are
+imported when first used, so that `import jaxticket` costs little more than `import jax`.
 """
 
 import importlib
@@ -37,7 +37,7 @@ from jaxticket.protocol import Protocol
 from jaxticket.types import Examples, Model
 
 if TYPE_CHECKING:
-    from jaxticket import analysis, data, models, plots, runs
+    from jaxticket import analysis, data, models, plots, recipes, runs
 
 __version__ = "0.1.0"
 
@@ -68,6 +68,7 @@ __all__ = [
     "precision",
     "protocol",
     "prune",
+    "recipes",
     "rewind",
     "runs",
     "train",
@@ -75,7 +76,7 @@ __all__ = [
     "types",
 ]
 
-_LAZY = ("analysis", "data", "models", "plots", "runs")
+_LAZY = ("analysis", "data", "models", "plots", "recipes", "runs")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,12 +13,14 @@ class Arm(NamedTuple):
         permuted within each layer; `oneshot`, the mask of the same counts that one pruning of
         the trained dense network gives.
       weights: the name of an action in `jaxticket.rewind`.
+      pruned: what pruned weights are held at, the name of a function in `jaxticket.held`.
       question: what the arm answers, for tables and help.
     """
 
     mask: Literal["ticket", "shuffle", "oneshot"]
     weights: str
     question: str
+    pruned: str = "zero"
 
 
 ARMS: dict[str, Arm] = {
@@ -33,6 +35,11 @@ ARMS: dict[str, Arm] = {
     "signed_reinit": Arm("ticket", "signed_reinit", "are the signs enough?"),
     "signed_reshuffle": Arm("ticket", "signed_reshuffle", "are signs and magnitudes enough?"),
     "signed_constant": Arm("ticket", "signed_constant", "are the signs alone enough?"),
+    "rewound": Arm("ticket", "rewind", "what if tickets of other retraining are rewound?"),
+    "frozen": Arm("ticket", "rewind", "is zero the right value to prune to?", "initial"),
+    "frozen_unless_shrunk": Arm(
+        "ticket", "rewind", "is zero right where training went towards it?", "initial_unless_shrunk"
+    ),
 }
 """Every arm by name."""
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxticket.allocate.base import Counts
-from jaxticket.types import Mask, Params
+from jaxticket.types import Mask, ModelState, Params
 
 
 class Record(NamedTuple):
@@ -17,26 +17,31 @@ class Record(NamedTuple):
       arms: the arm of each network.
       levels: the level of each network.
       replicates: the replicate of each network.
+      variants: the variant of a sweep that each network belongs to, `""` without a sweep.
       steps: `int64[evaluations]`, the steps at which they were evaluated.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`.
+      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins.
       masks: `bool[P, ...]` leaves.
       params: trained weights, `float[P, ...]` leaves, exactly zero where pruned.
+      model_state: batch statistics and the like at the end of training, `[P, ...]` leaves.
       observed: the states of the criterion that watched; `()` if it watches nothing.
     """
 
     arms: tuple[str, ...]
     levels: tuple[int, ...]
     replicates: tuple[int, ...]
+    variants: tuple[str, ...]
     steps: np.ndarray
     curves: dict[str, np.ndarray]
     masks: Mask
     params: Params
+    model_state: ModelState
     observed: Any
 
     @property
-    def coordinates(self) -> tuple[tuple[str, int, int], ...]:
-        """`(arm, level, replicate)` of each network."""
-        return tuple(zip(self.arms, self.levels, self.replicates, strict=True))
+    def coordinates(self) -> "tuple[Coordinate, ...]":
+        """The name of each network."""
+        names = zip(self.arms, self.levels, self.replicates, self.variants, strict=True)
+        return tuple(Coordinate(*name) for name in names)
 
     def diverged_steps(self) -> np.ndarray:
         """Finds where each network's loss was first not finite.
@@ -44,26 +49,38 @@ class Record(NamedTuple):
         Returns:
           `int64[P]`, the evaluation step, −1 where the loss stayed finite.
         """
-        losses = [curve for name, curve in self.curves.items() if name.endswith("_loss")]
-        bad = np.zeros(losses[0].shape, bool)
+        missing = _not_evaluated(np.stack(list(self.curves.values())))
+        first = np.arange(missing.shape[1]) == missing.argmin(axis=1)[:, None]
+        bad = np.zeros(missing.shape, bool)
         for name, curve in self.curves.items():
-            # There is no training loss before the first step.
-            first = 1 if name.startswith("train_") else 0
             if name.endswith("_loss"):
-                bad[:, first:] |= ~np.isfinite(curve[:, first:])
+                # There is no training loss before a network's first step.
+                without = missing | first if name.startswith("train_") else missing
+                bad |= ~np.isfinite(curve) & ~without
         return np.where(bad.any(axis=1), self.steps[bad.argmax(axis=1)], -1)
 
 
+class Coordinate(NamedTuple):
+    """The name of a network in a run."""
+
+    arm: str
+    level: int
+    replicate: int
+    variant: str = ""
+
+
 class Origin(NamedTuple):
-    """Where every ticket of a run comes from; the replicates along axis 0.
+    """Where every ticket of a run comes from; along axis 0 the replicates of all variants.
 
     Attributes:
       initial: the params at initialisation, θ_0.
       rewound: the learner's whole state at the rewind step, unmasked.
+      final: its state at the end of dense training; `()` where nothing is fine-tuned.
     """
 
     initial: Params
     rewound: Any
+    final: Any = ()
 
 
 class Template(NamedTuple):
@@ -116,6 +133,7 @@ class Network(NamedTuple):
 
     mask: Mask
     params: Params
+    model_state: ModelState
     curves: dict[str, np.ndarray]
     steps: np.ndarray
 
@@ -127,7 +145,7 @@ class Result(NamedTuple):
       arms: the arms, `ticket` first.
       levels: number of levels.
       replicates: number of replicates.
-      counts: what each level keeps, exact.
+      schedules: by variant, what each level keeps, exact; `{"": ...}` without a sweep.
       size: number of prunable weights.
       origin: initial weights and the rewound state.
       records: the finished networks.
@@ -136,26 +154,41 @@ class Result(NamedTuple):
     arms: tuple[str, ...]
     levels: int
     replicates: int
-    counts: tuple[Counts, ...]
+    schedules: dict[str, tuple[Counts, ...]]
     size: int
     origin: Origin
     records: list[Record]
 
-    def densities(self) -> np.ndarray:
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants of the sweep, `("",)` without one."""
+        return tuple(self.schedules)
+
+    @property
+    def counts(self) -> tuple[Counts, ...]:
+        """What each level of the first variant keeps."""
+        return self.schedules[self.variants[0]]
+
+    def densities(self, variant: str | None = None) -> np.ndarray:
         """Gives the scheduled density of every level.
+
+        Args:
+          variant: of a sweep; the first one if `None`.
 
         Returns:
           `float64[levels]`.
         """
-        return np.array([sum(counts.values()) / self.size for counts in self.counts])
+        schedule = self.counts if variant is None else self.schedules[variant]
+        return np.array([sum(counts.values()) / self.size for counts in schedule])
 
-    def network(self, arm: str, level: int, replicate: int) -> Network:
+    def network(self, arm: str, level: int, replicate: int, variant: str = "") -> Network:
         """Gives one finished network.
 
         Args:
           arm: its arm; at level 0 all arms share the dense network.
           level: its level.
           replicate: its replicate.
+          variant: of a sweep.
 
         Returns:
           Mask, trained params and curves of that network.
@@ -163,17 +196,26 @@ class Result(NamedTuple):
         Raises:
           KeyError: if there is no such network.
         """
-        wanted = ("ticket" if level == 0 else arm, level, replicate)
+        wanted = Coordinate("ticket" if level == 0 else arm, level, replicate, variant)
         for record in self.records:
             if wanted in record.coordinates:
                 here = operator.itemgetter(record.coordinates.index(wanted))
                 return Network(
                     mask=jax.tree.map(here, record.masks),
                     params=jax.tree.map(here, record.params),
+                    model_state=jax.tree.map(here, record.model_state),
                     curves=jax.tree.map(here, record.curves),
                     steps=record.steps,
                 )
         raise KeyError(
-            f"network: got {wanted}, expected an arm of {self.arms}, a level below {self.levels} "
-            f"and a replicate below {self.replicates}"
+            f"network: got {tuple(wanted)}, expected an arm of {self.arms}, a level below "
+            f"{self.levels}, a replicate below {self.replicates} and a variant of {self.variants}"
         )
+
+
+def _not_evaluated(curves: np.ndarray) -> np.ndarray:
+    """Marks where networks were not evaluated: every metric NaN, with a finite one later."""
+    missing = np.isnan(curves).all(axis=0)
+    finite = np.isfinite(curves).any(axis=0)
+    finite_later = np.flip(np.logical_or.accumulate(np.flip(finite, 1), axis=1), 1)
+    return missing & finite_later

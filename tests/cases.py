@@ -14,7 +14,18 @@ import optax
 import pytest
 from flax import linen, nnx
 
-from jaxticket import Examples, Model, Plan, allocate, arms, criteria, learners, masks, models
+from jaxticket import (
+    Examples,
+    Model,
+    Plan,
+    allocate,
+    arms,
+    criteria,
+    learners,
+    masks,
+    models,
+    recipes,
+)
 from jaxticket import rewind as rewinding
 
 
@@ -52,6 +63,7 @@ def decaying() -> optax.Schedule:
 OPTIMIZERS: dict[str, tuple[Factory, Any]] = {
     "sgd": (optax.sgd, 0.1),
     "momentum": (lambda rate: optax.sgd(rate, 0.9), decaying()),
+    "momentum_constant": (lambda rate: optax.sgd(rate, 0.9), 0.1),
     "nesterov": (lambda rate: optax.sgd(rate, 0.9, nesterov=True), 0.1),
     "adam": (optax.adam, 0.1),
     "adam_scheduled": (optax.adam, decaying()),
@@ -68,6 +80,20 @@ OPTIMIZERS: dict[str, tuple[Factory, Any]] = {
     ),
     "injected": (lambda rate: optax.inject_hyperparams(optax.adam)(learning_rate=rate), decaying()),
     "averaged": (lambda rate: optax.chain(optax.sgd(rate), optax.ema(0.9)), 0.1),
+    "recipe_momentum": (
+        lambda rate: recipes.make_optimizer(
+            "momentum", rate, weight_decay=jnp.float32(0.1), gradient_clip=0.5
+        ),
+        recipes.warmed_up(recipes.stepped(0.1, (3,), 0.5), 4),
+    ),
+    "recipe_adam": (
+        lambda rate: recipes.make_optimizer("adam", rate, weight_decay=0.1),
+        recipes.cosine(0.1, 12),
+    ),
+    "one_of": (
+        lambda rate: recipes.one_of([optax.sgd(0.1), recipes.make_optimizer("adamw", rate)], 1),
+        recipes.warmed_up(recipes.constant(0.1), 3),
+    ),
 }
 
 

@@ -29,6 +29,7 @@ CHECKED = (
     "precision",
     "protocol",
     "prune",
+    "recipes",
     "rewind",
     "train",
     "trainer",

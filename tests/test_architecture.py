@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers"},
-    {"criteria", "allocate", "rewind"},
+    {"criteria", "allocate", "held", "rewind"},
     {"prune", "arms", "learners"},
     {"train", "population"},
     {"costs"},
@@ -22,7 +22,7 @@ FLOORS = (
 )
 """Every room imports from floors below its own, or from its own."""
 
-BESIDE = {"analysis", "data", "models", "plots", "runs"}
+BESIDE = {"analysis", "data", "models", "plots", "recipes", "runs"}
 """Rooms that stand beside and never import `imp`."""
 
 ONLY_IN = {

@@ -22,9 +22,11 @@ def equal(first, second):
 def test_every_arm_level_and_replicate_is_there_once():
     result = searches.finished()
     found = [c for record in result.records for c in record.coordinates]
-    wanted = {("ticket", n, r) for n in range(searches.LEVELS) for r in range(searches.REPLICATES)}
+    wanted = {
+        ("ticket", n, r, "") for n in range(searches.LEVELS) for r in range(searches.REPLICATES)
+    }
     for arm in searches.ARMS[1:]:
-        wanted |= {(arm, n, r) for n in range(1, searches.LEVELS) for r in range(2)}
+        wanted |= {(arm, n, r, "") for n in range(1, searches.LEVELS) for r in range(2)}
     assert sorted(found) == sorted(wanted)
 
 

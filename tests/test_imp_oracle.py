@@ -73,7 +73,7 @@ class Oracle(NamedTuple):
             "bias": error.sum(axis=0),
         }
 
-    def train(self, w, mask, velocity, replicate, level, first, snapshot=None):
+    def train(self, w, mask, velocity, replicate, level, first, snapshot=None, held=None):
         """Trains from step `first`; gives the end, and weights and velocity at a snapshot."""
         keep = {"bias": 1, **mask}
         w = {name: w[name] * keep[name] for name in w}
@@ -84,7 +84,8 @@ class Oracle(NamedTuple):
                 kept = (w, velocity)
             epoch, place = divmod(step, an_epoch)
             chosen = self.order(replicate, level, epoch)[place * BATCH : (place + 1) * BATCH]
-            g = self.gradients(w, chosen)
+            used = {n: w[n] + held[n] if held and n in held else w[n] for n in w}
+            g = self.gradients(used, chosen)
             velocity = {n: self.setting.momentum * velocity[n] + g[n] * keep[n] for n in w}
             w = {name: w[name] - RATE * velocity[name] for name in w}
         return w, kept
@@ -313,8 +314,21 @@ def test_every_control_trains_from_its_own_start_on_the_tickets_batches(name, re
             start = flat(act(key, unflat(rewound), unflat(fresh), on_device(network.mask)))
             moving = still
         first = SETTINGS[name].rewind_step
-        w, _ = oracle.train(start, mask, moving, replicate, level, first)
+        held = held_weights(name, replicate, cases.ARMS[arm].pruned, mask)
+        w, _ = oracle.train(start, mask, moving, replicate, level, first, held=held)
         same_weights(name, network.params, w)
+
+
+def held_weights(name, replicate, pruned, mask):
+    """What pruned weights of an arm are held at, by its definition."""
+    _, levels, _, _ = expected(name, replicate)
+    first, last = drawn("replicate", replicate), levels[0][1]
+    stays = {
+        "zero": lambda n: np.zeros_like(mask[n]),
+        "initial": lambda n: ~mask[n],
+        "initial_unless_shrunk": lambda n: ~mask[n] & (abs(last[n]) >= abs(first[n])),
+    }
+    return {n: np.where(stays[pruned](n), first[n], 0.0) for n in KERNELS}
 
 
 @every_setting
@@ -325,6 +339,9 @@ def test_curves_end_at_the_trained_network(name):
     for arm, level in [("ticket", 0), *branches(name)]:
         network = result.network(arm, level, 1)
         w = flat(network.params)
+        mask = {n: np.asarray(network.mask[n]["kernel"]) for n in KERNELS}
+        for n, values in held_weights(name, 1, cases.ARMS[arm].pruned, mask).items():
+            w[n] = w[n] + values
         logits = x[:, :LEFT] @ w["left"] + x[:, LEFT:] @ w["right"] + w["bias"]
         share = (logits.argmax(axis=1) == validation.labels).mean()
         assert network.curves["validation_accuracy"][-1] == share

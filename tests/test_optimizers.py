@@ -73,6 +73,9 @@ MOMENTS = {
     "clipped": 1,
     "injected": 2,
     "averaged": 1,
+    "recipe_momentum": 1,
+    "recipe_adam": 2,
+    "one_of": 2,
 }
 
 

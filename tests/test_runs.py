@@ -103,7 +103,7 @@ def test_load_gives_every_network_back(directory):
 
 
 def test_load_says_what_is_missing(directory, tmp_path):
-    with pytest.raises(TicketError, match=r"no network \('ticket', 7, 0\).*levels 0 to 2"):
+    with pytest.raises(TicketError, match=r"no network \('ticket', 7, 0, ''\).*levels 0 to 2"):
         runs.load(directory).params("ticket", 7, 0)
     with pytest.raises(TicketError, match=r"is .* a run directory"):
         runs.load(tmp_path)
@@ -244,8 +244,8 @@ def test_damaged_json_is_named(tmp_path):
 
 
 def test_a_checkpoint_of_another_schema_is_refused(directory, monkeypatch):
-    monkeypatch.setattr(runs.checkpoints, "SCHEMA", 2)
-    with pytest.raises(TicketError, match="has schema 1, expected 2"):
+    monkeypatch.setattr(runs.checkpoints, "SCHEMA", 3)
+    with pytest.raises(TicketError, match="has schema 2, expected 3"):
         runs.load(directory)
 
 

@@ -36,18 +36,17 @@ COUNTS = {
     "vision_transformer_tiny": (5_362_762, 5_319_552),
 }
 NORMALISED = [name for name in COUNTS if name.startswith(("resnet", "vgg"))]
-DROPPED = [name for name in COUNTS if name.startswith(("conv", "vision"))]
 
 # One network of each family, so small that it compiles quickly.
 
 
 def small_resnet(**options):
-    layers = check_layers("resnet", "kaiming_uniform", **options)
+    layers = check_layers("kaiming_uniform", **options)
     return models.from_linen(_ResNet((2, 3), 1, 3, layers), (6, 5, 2))
 
 
 def small_vgg(**options):
-    layers = check_layers("vgg", "kaiming_uniform", **options)
+    layers = check_layers("kaiming_uniform", **options)
     return models.from_linen(_Vgg(((3,), (4, 4)), 3, layers), (5, 6, 2))
 
 

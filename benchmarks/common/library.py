@@ -79,7 +79,7 @@ def compile_training(problem: Problem, networks: Networks, plan: Plan, steps: in
     # As in `jaxticket.trainer`, where the bounds are traced too.
     def train_one(network: Networks, shared: Any) -> Any:
         data, stop = shared
-        state, mask, key = network
+        state, mask, key = network.states, network.masks, network.keys
         training = begin(UNWATCHED, protocol, state, key, data, 0)
         trained, _ = segment(
             problem.learner, UNWATCHED, protocol, training, mask, key, data, 0, stop

@@ -1,6 +1,6 @@
 """What a criterion is, and how to make one from a score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -79,6 +79,32 @@ def elementwise(score: Callable[[jax.Array, jax.Array], jax.Array]) -> Criterion
       [2.0]
     """
     return stateless(lambda evidence: jax.tree.map(score, evidence.initial, evidence.final))
+
+
+def together(criteria: Sequence[Criterion]) -> Criterion:
+    """Lets several criteria watch the same training.
+
+    Args:
+      criteria: any criteria.
+
+    Returns:
+      A criterion whose state is the tuple of their states, and that scores by the first one.
+
+    Example:
+      >>> from jaxticket.criteria import magnitude, movement
+      >>> together([magnitude(), movement()]).init({"w": jnp.ones(2)})
+      ((), ())
+    """
+
+    def observe(states: CriterionState, learner_state: Any) -> CriterionState:
+        pairs = zip(criteria, states, strict=True)
+        return tuple(criterion.observe(state, learner_state) for criterion, state in pairs)
+
+    return Criterion(
+        init=lambda params: tuple(criterion.init(params) for criterion in criteria),
+        observe=observe,
+        score=lambda states, evidence: criteria[0].score(states[0], evidence),
+    )
 
 
 def inverse(criterion: Criterion) -> Criterion:

@@ -11,10 +11,10 @@ from jaxticket import masks
 from jaxticket.allocate.base import Counts
 from jaxticket.arms import ARMS
 from jaxticket.criteria.base import Evidence
-from jaxticket.imp.setup import Coordinate, Setup, make_record
+from jaxticket.held import HELD
+from jaxticket.imp.setup import Setup, make_record
 from jaxticket.keys import derive
-from jaxticket.prune import prune
-from jaxticket.records import Origin, Record, Store
+from jaxticket.records import Coordinate, Origin, Record, Store
 from jaxticket.rewind import ACTIONS
 from jaxticket.trainer import Networks, Trainer
 from jaxticket.types import Mask
@@ -26,32 +26,41 @@ class Start(NamedTuple):
     Attributes:
       mask_rule: which mask its arm takes, an index into `MASK_RULES`.
       action: which weights its arm takes, an index into the run's actions.
+      held: what its arm holds pruned weights at, an index into the run's.
       level: its level.
       key: its replicate's key.
+      hyperparameters: of its lineage.
+      pruner: of its lineage.
+      moments: whether its lineage rewinds moments.
       counts: what its level keeps.
       ticket_mask: the ticket's mask at its level.
-      initial: θ_0 of its replicate.
-      rewound: the learner's state at the rewind step of its replicate.
-      dense: the trained dense params of its replicate.
-      observed: what the criterion observed of the dense training.
+      initial: θ_0 of its lineage.
+      rewound: the learner's state at the rewind step of its lineage.
+      dense: the trained dense params of its lineage.
+      observed: what the criteria observed of the dense training.
+      begins: the step it begins at, `()` if it is the same for all.
     """
 
     mask_rule: Any
     action: Any
+    held: Any
     level: Any
     key: Any
+    hyperparameters: Any
+    pruner: Any
+    moments: Any
     counts: Counts
     ticket_mask: Mask
     initial: Any
     rewound: Any
     dense: Any
     observed: Any
+    begins: Any
 
 
 def train_controls(
     setup: Setup,
     train: Trainer,
-    counts: tuple[Counts, ...],
     origin: Origin,
     records: list[Record],
     store: Store,
@@ -62,7 +71,6 @@ def train_controls(
     Args:
       setup: what was chosen.
       train: from `jaxticket.trainer.trainer`.
-      counts: what each level keeps.
       origin: where all tickets come from.
       records: finished networks, all levels of the ticket among them.
       store: where each chunk is kept as soon as it is finished.
@@ -76,12 +84,12 @@ def train_controls(
     for first in range(0, len(missing), size):
         chosen = missing[first : first + size]
         with setup.ledger.phase("start"):
-            networks = start_all(_gather(setup, chosen, counts, origin, tickets))
+            networks = start_all(_gather(setup, chosen, origin, tickets))
         at = chosen[0]
         trained = train(
             networks,
             size,
-            start=setup.rewind_step,
+            start=int(setup.lineages.begins.min()),
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
         records.append(make_record(chosen, trained, networks.masks))
@@ -98,9 +106,11 @@ def control_coordinates(setup: Setup) -> Iterator[Coordinate]:
     Yields:
       Their names.
     """
+    lineages = setup.lineages
     for arm in setup.arms[1:]:
         for level in range(1, setup.levels):
-            yield from (Coordinate(arm, level, index) for index in range(setup.replicates))
+            for variant, replicate in map(lineages.name, range(lineages.number)):
+                yield Coordinate(arm, level, replicate, variant)
 
 
 def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
@@ -109,18 +119,27 @@ def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
     On a CPU as many as the ticket, so that one compilation serves both.
     """
     state_bytes = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(origin.rewound))
-    size = setup.plan.control_chunk(setup.replicates, state_bytes // setup.replicates)
+    number = setup.lineages.number
+    size = setup.plan.control_chunk(number, state_bytes // number)
     return min(size, max(setup.plan.padded(missing), setup.ticket_size))
 
 
 def _start_one(setup: Setup) -> Callable[[Start], Networks]:
     """Makes state, mask and key of one control network; its arm is chosen on the device."""
     weights = [_weights(setup, name) for name in _actions(setup)]
+    held = [HELD[name] for name in _held_names(setup)]
 
     def one(start: Start) -> Networks:
         mask = jax.lax.switch(start.mask_rule, [rule(setup) for rule in MASK_RULES.values()], start)
         state = jax.lax.switch(start.action, weights, start, mask)
-        return Networks(state, mask, derive(start.key, "train", start.level))
+        if len(held) > 1:
+            # All arms' states have one structure, so where one arm holds all of them do.
+            values = jax.lax.switch(start.held, held, start.initial, start.dense, mask)
+            hold = setup.family(start.hyperparameters).hold
+            assert hold is not None, "checked by find_tickets"
+            state = hold(state, values)
+        key = derive(start.key, "train", start.level)
+        return Networks(state, mask, key, start.hyperparameters, start.begins)
 
     return one
 
@@ -139,9 +158,7 @@ def _oneshot_mask(setup: Setup) -> Callable[[Start], Mask]:
     def mask_of(start: Start) -> Mask:
         evidence = Evidence(start.initial, start.dense, derive(start.key, "prune", start.level))
         full = jax.tree.map(jnp.ones_like, start.ticket_mask)
-        return prune(
-            setup.criterion, setup.allocation, evidence, full, start.counts, start.observed
-        )
+        return setup.prune(start.pruner, evidence, full, start.counts, start.observed)
 
     return mask_of
 
@@ -155,18 +172,25 @@ def _actions(setup: Setup) -> list[str]:
     return list(dict.fromkeys(ARMS[arm].weights for arm in setup.arms))
 
 
+def _held_names(setup: Setup) -> list[str]:
+    """Lists what the run's arms hold pruned weights at, zero first."""
+    return list(dict.fromkeys(["zero", *(ARMS[arm].pruned for arm in setup.arms)]))
+
+
 def _weights(setup: Setup, name: str) -> Callable[[Start, Mask], Any]:
     own = name == "rewind"
 
     def state_of(start: Start, mask: Mask) -> Any:
-        fresh = setup.learner.init(derive(start.key, "reinit", start.level))
+        learner = setup.family(start.hyperparameters)
+        fresh = learner.init(derive(start.key, "reinit", start.level))
         key = derive(start.key, "action", start.level)
         params = ACTIONS[name](key, start.rewound.params, fresh.params, mask)
         # Batch statistics of θ_k describe θ_k only: other weights start from those of a new
         # initialisation, and never from θ_k's moments.
         model_state = (start.rewound if own else fresh).model_state
         state = start.rewound._replace(model_state=model_state)
-        return setup.learner.restart(state, params, mask, moments=setup.rewind_moments and own)
+        restart = lambda moments: learner.restart(state, params, mask, moments=moments)  # noqa: E731
+        return setup.moments(restart, start.moments) if own else restart(False)
 
     return state_of
 
@@ -174,28 +198,38 @@ def _weights(setup: Setup, name: str) -> Callable[[Start, Mask], Any]:
 def _gather(
     setup: Setup,
     chosen: list[Coordinate],
-    counts: tuple[Counts, ...],
     origin: Origin,
     tickets: dict[int, Record],
 ) -> Start:
     """Collects along axis 0 what the chosen networks are made from."""
-    rows = np.array([c.replicate for c in chosen])
-    rules, actions = list(MASK_RULES), _actions(setup)
+    lineages = setup.lineages
+    rows = np.array([lineages.place(c.variant, c.replicate) for c in chosen])
+    counts = [lineages.counts(level) for level in range(setup.levels)]
+    rules, actions, held = list(MASK_RULES), _actions(setup), _held_names(setup)
     take = lambda tree: jax.tree.map(lambda leaf: leaf[rows], tree)  # noqa: E731
     ticket_masks = [
-        jax.tree.map(lambda leaf, c=c: leaf[c.replicate], tickets[c.level].masks) for c in chosen
+        jax.tree.map(lambda leaf, row=row: leaf[row], tickets[c.level].masks)
+        for c, row in zip(chosen, rows, strict=True)
     ]
     return Start(
         mask_rule=np.array([rules.index(ARMS[c.arm].mask) for c in chosen], np.int32),
         action=np.array([actions.index(ARMS[c.arm].weights) for c in chosen], np.int32),
+        held=np.array([held.index(ARMS[c.arm].pruned) for c in chosen], np.int32),
         level=np.array([c.level for c in chosen], np.int32),
-        key=setup.keys[rows],
+        key=lineages.keys[rows],
+        hyperparameters=take(lineages.hyperparameters),
+        pruner=lineages.pruner[rows],
+        moments=lineages.moments[rows],
         counts={
-            path: np.array([counts[c.level][path] for c in chosen], np.int32) for path in counts[0]
+            path: np.array(
+                [counts[c.level][path][row] for c, row in zip(chosen, rows, strict=True)], np.int32
+            )
+            for path in counts[0]
         },
         ticket_mask=jax.tree.map(lambda *leaves: np.stack(leaves), *ticket_masks),
         initial=take(origin.initial),
         rewound=take(origin.rewound),
         dense=take(tickets[0].params),
         observed=take(tickets[0].observed),
+        begins=setup.begins(rows),
     )

@@ -1,6 +1,6 @@
 """The search for tickets, from the outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.allocate.base import Allocation
-from jaxticket.arms import DEFAULT_ARMS, check_arms
+from jaxticket.arms import ARMS, DEFAULT_ARMS, check_arms
 from jaxticket.costs import Ledger
 from jaxticket.criteria import magnitude
 from jaxticket.criteria.base import Criterion
@@ -17,14 +17,15 @@ from jaxticket.errors import TicketError
 from jaxticket.imp.controls import train_controls
 from jaxticket.imp.setup import Setup, replicate_keys
 from jaxticket.imp.tickets import train_tickets
+from jaxticket.imp.variants import Retraining, Variant, make_lineages
 from jaxticket.learners.base import Learner
+from jaxticket.learners.family import Family, as_family
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
-from jaxticket.prune import schedule
 from jaxticket.records import Memory, Record, Result, Store
 from jaxticket.trainer import trainer
-from jaxticket.types import Data
+from jaxticket.types import Data, Mask
 
 
 class Progress(NamedTuple):
@@ -46,7 +47,7 @@ class Progress(NamedTuple):
 
 
 def find_tickets(
-    learner: Learner,
+    learner: Learner | Family,
     data: Data,
     key: PRNGKeyArray,
     protocol: Protocol,
@@ -59,6 +60,8 @@ def find_tickets(
     arms: tuple[str, ...] = DEFAULT_ARMS,
     rewind_step: int = 0,
     rewind_moments: bool = False,
+    retraining: Retraining = "weights",
+    variants: Mapping[str, Variant] | None = None,
     plan: Plan | None = None,
     streaming: bool | None = None,
     store: Store | None = None,
@@ -73,8 +76,13 @@ def find_tickets(
     one population. Network r of an arm shares with network r of every other arm its
     initialisation and, at the same level, its data order.
 
+    A sweep is several searches as one population: `variants` says by name what each of them
+    does in its own way, and network r of a variant shares with network r of every other one its
+    key. Variants with the same hyperparameters share their dense networks.
+
     Args:
-      learner: how a network is trained.
+      learner: how a network is trained; in a sweep over hyperparameters a function from them,
+        numbers that may be traced, to the learner.
       data: the splits by name; `train` is trained on, arrays or a `Stream`; the others are
         evaluated, and always on the device.
       key: a typed key, from which everything random is derived by name.
@@ -87,6 +95,8 @@ def find_tickets(
       arms: names from `jaxticket.arms.ARMS`; the ticket is always among them.
       rewind_step: the step k to which tickets go back; training then runs from k on.
       rewind_moments: whether a rewound ticket also takes the optimizer's moments at k.
+      retraining: how a pruned network is trained again; see `Retraining`.
+      variants: a sweep.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
       streaming: whether the host feeds the training split to the device, which changes no result;
         `None` decides by its size, as `jaxticket.trainer.placement.place` says.
@@ -98,41 +108,48 @@ def find_tickets(
       Masks, trained params and curves of every arm, level and replicate.
 
     Raises:
-      TicketError: for sizes that are not positive, an unknown arm, a rewind step past the end.
+      TicketError: for sizes that are not positive, an unknown arm, a rewind step past the end,
+        a variant that cannot run.
       MaskError: for a schedule that would empty a layer.
 
     Example:
       See `notebooks/01_winning_ticket.ipynb`.
 
-    Source: 1803.03635, section 1, strategy 1; 1912.05671, section 2, for k > 0.
+    Source: 1803.03635, section 1, strategy 1; 1912.05671, section 2, for k > 0; 2003.02389,
+    section 2, for the other ways of retraining.
     """
     if replicates < 1:
         raise TicketError(f"replicates: got {replicates}, expected at least 1")
-    protocol.boundaries(rewind_step)
-    setup = Setup(
-        learner=learner,
-        criterion=criterion or magnitude(),
+    if variants is not None and not variants:
+        raise TicketError("variants: got none, expected at least one, or None without a sweep")
+    default = Variant(
         allocation=allocation,
+        criterion=criterion or magnitude(),
+        rewind_step=rewind_step,
+        rewind_moments=rewind_moments,
+        retraining=retraining,
+    )
+    chosen = variants or {"": Variant()}
+    family, keys = as_family(learner), replicate_keys(key, replicates)
+    _check_holds(family(next(iter(chosen.values())).hyperparameters), check_arms(arms))
+    dense = _dense_mask(family, next(iter(chosen.values())), keys[0], prunable)
+    setup = Setup(
+        family=family,
+        lineages=make_lineages(chosen, default, keys, dense, levels, protocol),
         protocol=protocol,
         prunable=prunable,
         arms=check_arms(arms),
         levels=levels,
         replicates=replicates,
-        rewind_step=rewind_step,
-        rewind_moments=rewind_moments,
-        plan=plan or Plan.auto(replicates * len(check_arms(arms))),
+        plan=plan or Plan.auto(len(chosen) * replicates * len(check_arms(arms))),
         ledger=ledger or Ledger(),
-        keys=replicate_keys(key, replicates),
     )
-    template = setup.template()
-    dense = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), template.mask)
-    counts = schedule(allocation, dense, levels)
     store = store or Memory()
     with setup.ledger.phase("checkpoint"):
-        origin, records = store.load(template)
-    resumed = sum(len(record.arms) for record in records)
+        origin, records = store.load(setup.template())
+    resumed = _networks(setup, records)
     train = trainer(
-        learner,
+        family,
         setup.criterion,
         protocol,
         data,
@@ -142,11 +159,35 @@ def find_tickets(
     )
     tell = _teller(setup, records, on_progress or (lambda progress: None))
 
-    origin = train_tickets(setup, train, dense, counts, origin, records, store, tell)
-    train_controls(setup, train, counts, origin, records, store, tell)
-    setup.ledger.networks += sum(len(record.arms) for record in records) - resumed
-    size = sum(masks.sizes(dense).values())
-    return Result(setup.arms, levels, replicates, counts, size, origin, records)
+    origin = train_tickets(setup, train, dense, origin, records, store, tell)
+    train_controls(setup, train, origin, records, store, tell)
+    setup.ledger.networks += _networks(setup, records) - resumed
+    schedules, size = setup.lineages.schedules, sum(masks.sizes(dense).values())
+    return Result(setup.arms, levels, replicates, schedules, size, origin, records)
+
+
+def _dense_mask(family: Family, variant: Variant, key: PRNGKeyArray, prunable: Prunable) -> Mask:
+    """Makes the mask that keeps everything, on the host; only shapes are computed for it."""
+    init = lambda key: family(variant.hyperparameters).init(key)  # noqa: E731
+    params = jax.eval_shape(init, key).params
+    shapes = jax.eval_shape(lambda: masks.ones(params, prunable))
+    return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
+
+
+def _check_holds(learner: Learner, arms: tuple[str, ...]) -> None:
+    holding = [arm for arm in arms if ARMS[arm].pruned != "zero"]
+    if holding and learner.hold is None:
+        raise TicketError(
+            f"arms: got {', '.join(holding)}, expected arms that prune to zero: this learner has "
+            "no function hold"
+        )
+
+
+def _networks(setup: Setup, records: list[Record]) -> int:
+    """Counts the networks that were trained; lineages share dense ones."""
+    sizes = [len(record.arms) for record in records if record.levels[0]]
+    dense = len(setup.lineages.dense_lineages) if len(sizes) < len(records) else 0
+    return sum(sizes) + dense
 
 
 Teller = Callable[[str, int, int, dict[str, np.ndarray]], None]
@@ -154,15 +195,20 @@ Teller = Callable[[str, int, int, dict[str, np.ndarray]], None]
 
 def _teller(setup: Setup, records: list[Record], on_progress: Callable[[Progress], None]) -> Teller:
     """Counts network-steps for the progress callback."""
-    whole, rewound = setup.protocol.steps, setup.protocol.steps - setup.rewind_step
-    per_level = [whole, *[rewound] * (setup.levels - 1)]
-    controls = (len(setup.arms) - 1) * sum(per_level[1:])
-    total = setup.replicates * (sum(per_level) + controls)
-    done = sum(per_level[level] for record in records for level in record.levels)
+    lineages, whole = setup.lineages, setup.protocol.steps
+    dense, once = whole * len(lineages.dense_lineages), int((whole - lineages.begins).sum())
+    total = dense + len(setup.arms) * (setup.levels - 1) * once
+    done = sum(
+        whole - int(lineages.begins[lineages.place(name.variant, name.replicate)])
+        for record in records
+        for name in record.coordinates
+        if name.level
+    )
+    done += dense if records else 0
 
     def tell(arm: str, level: int, steps: int, metrics: dict[str, np.ndarray]) -> None:
         nonlocal done
-        done += steps * next(iter(metrics.values())).shape[0]
+        done += steps
         on_progress(Progress(arm, level, done, total, metrics))
 
     return tell

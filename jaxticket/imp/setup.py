@@ -5,47 +5,73 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from jaxticket import masks
-from jaxticket.allocate.base import Allocation, Counts
+from jaxticket.allocate.base import Counts
 from jaxticket.costs import Ledger
-from jaxticket.criteria.base import Criterion
+from jaxticket.criteria.base import Criterion, Evidence, together
+from jaxticket.imp.variants import Lineages
 from jaxticket.keys import derive
-from jaxticket.learners.base import Learner
+from jaxticket.learners.family import Family
 from jaxticket.masks.prunable import Prunable
 from jaxticket.population import Plan, over, populate
 from jaxticket.protocol import Protocol
-from jaxticket.records import Record, Template
+from jaxticket.records import Coordinate, Record, Template
 from jaxticket.trainer import Trained
+from jaxticket.types import Mask
 
 
 class Setup(NamedTuple):
     """Every choice of a search, checked; see `find_tickets` for what each one means."""
 
-    learner: Learner
-    criterion: Criterion
-    allocation: Allocation
+    family: Family
+    lineages: Lineages
     protocol: Protocol
     prunable: Prunable
     arms: tuple[str, ...]
     levels: int
     replicates: int
-    rewind_step: int
-    rewind_moments: bool
     plan: Plan
     ledger: Ledger
-    keys: jax.Array
 
     @property
     def ticket_size(self) -> int:
         """How many networks of one level of the ticket train at a time."""
-        return self.plan.padded(min(self.replicates, self.plan.chunk or self.replicates))
+        number = self.lineages.number
+        return self.plan.padded(min(number, self.plan.chunk or number))
+
+    @property
+    def criterion(self) -> Criterion:
+        """What watches training for all pruners: its state holds those of all criteria."""
+        return together(self.lineages.criteria)
 
     def level_keys(self, purpose: str, level: int) -> jax.Array:
-        """Derives the replicates' keys for a purpose at a level."""
-        return jax.vmap(lambda key: derive(key, purpose, level))(self.keys)
+        """Derives the lineages' keys for a purpose at a level."""
+        return jax.vmap(lambda key: derive(key, purpose, level))(self.lineages.keys)
+
+    def prune(
+        self, pruner: Any, evidence: Evidence, mask: Mask, counts: Counts, observed: Any
+    ) -> Mask:
+        """Makes the next mask of one network with its own criterion and selection."""
+
+        def by(place: int, select: Any) -> Callable[[], Mask]:
+            criterion = self.lineages.criteria[place]
+            return lambda: select(criterion.score(observed[place], evidence), mask, counts)
+
+        branches = [by(*pair) for pair in self.lineages.pruners]
+        return branches[0]() if len(branches) == 1 else jax.lax.switch(pruner, branches)
+
+    def moments(self, restart: Callable[[bool], Any], chosen: Any) -> Any:
+        """Restarts with or without moments, as the lineage chose."""
+        if self.lineages.moments.all() or not self.lineages.moments.any():
+            return restart(bool(self.lineages.moments.all()))
+        return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), restart(True), restart(False))
+
+    def begins(self, rows: Any = slice(None)) -> Any:
+        """Gives the steps at which networks begin, `()` if it is the same one for all."""
+        begins = self.lineages.begins
+        return () if (begins == begins[0]).all() else begins[rows]
 
     def over(self, function: Callable[[Any], Any], size: int) -> Callable[[Any], Any]:
         """Makes a function of one network one of any number of them, on the host."""
@@ -53,17 +79,11 @@ class Setup(NamedTuple):
 
     def template(self) -> Template:
         """Gives the shapes of one network, without computing any."""
-        state = jax.eval_shape(self.learner.init, self.keys[0])
+        first = lambda leaf: jnp.asarray(leaf[0])  # noqa: E731
+        given = jax.tree.map(first, self.lineages.hyperparameters)
+        state = jax.eval_shape(lambda key: self.family(given).init(key), self.lineages.keys[0])
         mask = jax.eval_shape(lambda: masks.ones(state.params, self.prunable))
         return Template(state, mask, jax.eval_shape(self.criterion.init, state.params))
-
-
-class Coordinate(NamedTuple):
-    """The name of a network in a run."""
-
-    arm: str
-    level: int
-    replicate: int
 
 
 def replicate_keys(key: PRNGKeyArray, replicates: int) -> jax.Array:
@@ -83,23 +103,6 @@ def replicate_keys(key: PRNGKeyArray, replicates: int) -> jax.Array:
     return jax.vmap(lambda index: derive(key, "replicate", index))(jnp.arange(replicates))
 
 
-def repeated(counts: Counts, number: int) -> Counts:
-    """Gives every network of a population the same counts.
-
-    Args:
-      counts: integers by path.
-      number: how many networks.
-
-    Returns:
-      `int32[number]` by path.
-
-    Example:
-      >>> repeated({"*": 7}, 2)["*"].tolist()
-      [7, 7]
-    """
-    return {path: np.full(number, kept, np.int32) for path, kept in counts.items()}
-
-
 def make_record(coordinates: list[Coordinate], trained: Trained, mask: Any) -> Record:
     """Puts together what is kept of trained networks.
 
@@ -111,14 +114,16 @@ def make_record(coordinates: list[Coordinate], trained: Trained, mask: Any) -> R
     Returns:
       The record.
     """
-    arms, levels, replicates = zip(*coordinates, strict=True)
+    arms, levels, replicates, variants = zip(*coordinates, strict=True)
     return Record(
         arms=arms,
         levels=levels,
         replicates=replicates,
+        variants=variants,
         steps=trained.steps,
         curves=trained.curves,
         masks=mask,
         params=trained.training.learner.params,
+        model_state=trained.training.learner.model_state,
         observed=trained.training.observed,
     )

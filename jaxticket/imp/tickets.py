@@ -1,27 +1,47 @@
 """The ticket: level after level, all replicates at once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxticket import masks
-from jaxticket.allocate.base import Counts
 from jaxticket.criteria.base import Evidence
 from jaxticket.errors import MaskError
-from jaxticket.imp.setup import Coordinate, Setup, make_record, repeated
-from jaxticket.prune import prune
-from jaxticket.records import Origin, Record, Store
+from jaxticket.imp.setup import Setup, make_record
+from jaxticket.records import Coordinate, Origin, Record, Store
 from jaxticket.trainer import Networks, Trainer
 from jaxticket.types import Mask
+
+
+class Restart(NamedTuple):
+    """What one pruned network of a ticket is trained again from.
+
+    Attributes:
+      origin: of its lineage.
+      trained: params and model state before it was pruned.
+      mask: what is left.
+      hyperparameters: of its lineage.
+      moments: whether it takes the moments of the rewind step.
+      keeps_weights: whether it goes on from the trained weights.
+      keeps_rate: whether it goes on with the last learning rate.
+    """
+
+    origin: Origin
+    trained: Any
+    mask: Mask
+    hyperparameters: Any
+    moments: Any
+    keeps_weights: Any
+    keeps_rate: Any
 
 
 def train_tickets(
     setup: Setup,
     train: Trainer,
     dense: Mask,
-    counts: tuple[Counts, ...],
     origin: Origin | None,
     records: list[Record],
     store: Store,
@@ -33,7 +53,6 @@ def train_tickets(
       setup: what was chosen.
       train: from `jaxticket.trainer.trainer`.
       dense: the dense mask of one network.
-      counts: what each level keeps.
       origin: from an earlier call, or `None`.
       records: finished networks; the new levels are appended.
       store: where each level is kept as soon as it is finished.
@@ -45,26 +64,39 @@ def train_tickets(
     Raises:
       MaskError: if global allocation empties a layer.
     """
+    lineages = setup.lineages
     done = {record.levels[0]: record for record in records if record.arms[0] == "ticket"}
     if origin is None or 0 not in done:
         origin, done[0] = _train_dense(setup, train, dense, tell)
         store.save_origin(origin)
         _keep(setup, done[0], records, store)
-    prune_all = setup.over(_prune_one(setup), setup.ticket_size)
+    prune_all = setup.over(lambda network: setup.prune(*network), setup.ticket_size)
     restart_all = setup.over(_restart_one(setup), setup.ticket_size)
     for level in range(1, setup.levels):
         if level in done:
             continue
         before = done[level - 1]
         evidence = Evidence(origin.initial, before.params, setup.level_keys("prune", level))
-        kept = repeated(counts[level], setup.replicates)
         with setup.ledger.phase("prune"):
-            mask = prune_all((evidence, before.masks, kept, before.observed))
-            _check_not_empty(mask, level)
+            counts = lineages.counts(level)
+            mask = prune_all((lineages.pruner, evidence, before.masks, counts, before.observed))
+            _check_not_empty(setup, mask, level)
         with setup.ledger.phase("start"):
-            states = restart_all((origin.rewound, mask))
-        networks = Networks(states, mask, setup.level_keys("train", level))
-        done[level] = _train_level(setup, train, networks, level, tell)[0]
+            states = restart_all(_restarts(setup, origin, before, mask))
+        networks = Networks(
+            states,
+            mask,
+            setup.level_keys("train", level),
+            lineages.hyperparameters,
+            setup.begins(),
+        )
+        trained = train(
+            networks,
+            setup.ticket_size,
+            start=int(lineages.begins.min()),
+            on_segment=lambda steps, metrics, level=level: tell("ticket", level, steps, metrics),
+        )
+        done[level] = make_record(_names(setup, level), trained, mask)
         _keep(setup, done[level], records, store)
     return origin
 
@@ -72,29 +104,43 @@ def train_tickets(
 def _train_dense(
     setup: Setup, train: Trainer, dense: Mask, tell: Callable[..., None]
 ) -> tuple[Origin, Record]:
+    """Trains the dense networks, each once, and hands them to their lineages."""
+    lineages, rows = setup.lineages, setup.lineages.dense_lineages
+    given = jax.tree.map(lambda leaf: leaf[rows], lineages.hyperparameters)
     with setup.ledger.phase("start"):
-        states = setup.over(setup.learner.init, setup.ticket_size)(setup.keys)
-    mask = jax.tree.map(lambda leaf: np.repeat(leaf[None], setup.replicates, axis=0), dense)
-    networks = Networks(states, mask, setup.level_keys("train", 0))
-    record, rewound = _train_level(setup, train, networks, 0, tell)
-    return Origin(states.params, rewound), record
-
-
-def _train_level(
-    setup: Setup, train: Trainer, networks: Networks, level: int, tell: Callable[..., None]
-) -> tuple[Record, Any]:
-    """Trains one level; gives the record and, at level 0, the states at the rewind step."""
+        init_all = setup.over(lambda one: setup.family(one[0]).init(one[1]), setup.ticket_size)
+        states = init_all((given, lineages.keys[rows]))
+    mask = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(rows), axis=0), dense)
+    end = setup.protocol.steps
+    fine_tunes = lineages.keeps_rate.any()
+    snapshots = sorted({*lineages.begins.tolist(), *([end] if fine_tunes else [])})
     trained = train(
-        networks,
+        Networks(states, mask, setup.level_keys("train", 0)[rows], given),
         setup.ticket_size,
-        start=setup.rewind_step if level else 0,
-        snapshots=() if level else (setup.rewind_step,),
-        on_segment=lambda steps, metrics: tell("ticket", level, steps, metrics),
+        snapshots=tuple(snapshots),
+        on_segment=lambda steps, metrics: tell("ticket", 0, steps, metrics),
     )
-    coordinates = [Coordinate("ticket", level, index) for index in range(setup.replicates)]
-    return make_record(coordinates, trained, networks.masks), trained.snapshots.get(
-        setup.rewind_step
-    )
+    own = lambda tree: jax.tree.map(lambda leaf: leaf[lineages.dense], tree)  # noqa: E731
+    rewound = _each_at(trained.snapshots, lineages.begins, lineages.dense)
+    final = own(trained.snapshots[end]) if fine_tunes else ()
+    expanded = trained._replace(training=own(trained.training), curves=own(trained.curves))
+    record = make_record(_names(setup, 0), expanded, own(mask))
+    return Origin(own(states.params), rewound, final), record
+
+
+def _each_at(snapshots: dict[int, Any], steps: np.ndarray, rows: np.ndarray) -> Any:
+    """Gathers states of different steps along axis 0."""
+    if len(set(steps.tolist())) == 1:
+        return jax.tree.map(lambda leaf: leaf[rows], snapshots[int(steps[0])])
+    pairs = list(zip(steps.tolist(), rows.tolist(), strict=True))
+    states = [jax.tree.map(lambda leaf, r=r: leaf[r], snapshots[step]) for step, r in pairs]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+
+
+def _names(setup: Setup, level: int) -> list[Coordinate]:
+    lineages = setup.lineages
+    pairs = map(lineages.name, range(lineages.number))
+    return [Coordinate("ticket", level, replicate, variant) for variant, replicate in pairs]
 
 
 def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> None:
@@ -103,31 +149,59 @@ def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> 
         store.save(record)
 
 
-def _prune_one(setup: Setup) -> Callable[[Any], Mask]:
-    def one(network: tuple[Evidence, Mask, Counts, Any]) -> Mask:
-        evidence, mask, kept, observed = network
-        return prune(setup.criterion, setup.allocation, evidence, mask, kept, observed)
+def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask) -> Restart:
+    lineages = setup.lineages
+    trained = (before.params, before.model_state) if lineages.keeps_weights.any() else ()
+    return Restart(
+        origin._replace(initial=()),
+        trained,
+        mask,
+        lineages.hyperparameters,
+        lineages.moments,
+        lineages.keeps_weights,
+        lineages.keeps_rate,
+    )
+
+
+def _restart_one(setup: Setup) -> Callable[[Restart], Any]:
+    """Makes the state that one pruned network trains from, by its lineage's retraining."""
+
+    def one(restart: Restart) -> Any:
+        state = restart.origin.rewound
+        if restart.origin.final:
+            # Only what is not replaced below stays of it: the counts of schedules.
+            state = _choose(restart.keeps_rate, restart.origin.final, state)
+        kept = restart.origin.rewound.params, restart.origin.rewound.model_state
+        if restart.trained:
+            kept = _choose(restart.keeps_weights, restart.trained, kept)
+        state = state._replace(params=kept[0], model_state=kept[1])
+        learner = setup.family(restart.hyperparameters)
+        return setup.moments(
+            lambda moments: learner.restart(state, kept[0], restart.mask, moments=moments),
+            restart.moments,
+        )
 
     return one
 
 
-def _restart_one(setup: Setup) -> Callable[[Any], Any]:
-    def one(network: tuple[Any, Mask]) -> Any:
-        state, mask = network
-        return setup.learner.restart(state, state.params, mask, moments=setup.rewind_moments)
-
-    return one
+def _choose(condition: Any, one: Any, other: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _check_not_empty(mask: Mask, level: int) -> None:
+def _check_not_empty(setup: Setup, mask: Mask, level: int) -> None:
     """Refuses to go on with a layer that has no weight left; global allocation can do that."""
     empty = [
-        f"{masks.path_string(path)} of replicate {replicate}"
+        f"{masks.path_string(path)} of {_described(setup, int(index))}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(mask)
-        for replicate in np.flatnonzero(~leaf.reshape(leaf.shape[0], -1).any(axis=1))
+        for index in np.flatnonzero(~leaf.reshape(leaf.shape[0], -1).any(axis=1))
     ]
     if empty:
         raise MaskError(
             f"level {level} empties {', '.join(empty)}; ask for at most {level} levels, a lower "
             "prune rate or layerwise scope"
         )
+
+
+def _described(setup: Setup, index: int) -> str:
+    variant, replicate = setup.lineages.name(index)
+    return f"replicate {replicate}{f' of variant {variant}' if variant else ''}"

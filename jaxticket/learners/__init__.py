@@ -2,11 +2,13 @@
 
 from jaxticket.learners import augmentation
 from jaxticket.learners.base import Learner
+from jaxticket.learners.family import Family
 from jaxticket.learners.losses import smoothed_cross_entropy
 from jaxticket.learners.preprocessing import standardized, unit_interval
 from jaxticket.learners.supervised import TrainState, supervised
 
 __all__ = [
+    "Family",
     "Learner",
     "TrainState",
     "augmentation",

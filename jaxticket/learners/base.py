@@ -22,12 +22,15 @@ class Learner(NamedTuple):
       restart: `restart(state, params, mask, *, moments) -> state`, a state that trains on from
         `params` under `mask`: schedules go on from `state`; the optimizer's moments too if
         `moments`, otherwise they start at zero.
+      hold: `hold(state, values) -> state`, a state whose network computes with `values` added to
+        its params, which never change, from `jaxticket.held`; `None` if it cannot.
     """
 
     init: Callable[[PRNGKeyArray], LearnerState]
     step: Callable[[LearnerState, Mask, Batch, PRNGKeyArray], tuple[LearnerState, Metrics]]
     evaluate: Callable[[LearnerState, Mask, Batch], Metrics]
     restart: Callable[..., LearnerState]
+    hold: Callable[[LearnerState, Any], LearnerState] | None = None
 
 
 def with_params(state: LearnerState, params: Params) -> LearnerState:

@@ -25,11 +25,13 @@ class TrainState(NamedTuple):
       params: the weights, zero where pruned.
       model_state: batch statistics and the like.
       opt_state: the optax state, its moments zero where pruned.
+      held: what pruned weights are held at; `()` for zero.
     """
 
     params: Params
     model_state: ModelState
     opt_state: Any
+    held: Any = ()
 
 
 def supervised(
@@ -81,7 +83,8 @@ def supervised(
 
         def objective(params: Params) -> tuple[Array, tuple[Array, ModelState]]:
             inputs = preprocess(batch.images)
-            logits, new_state = model.apply(params, state.model_state, inputs, train=True, key=key)
+            used = _held(params, state.held)
+            logits, new_state = model.apply(used, state.model_state, inputs, train=True, key=key)
             return jnp.mean(over_labels(lambda y: loss(logits, y), batch)), (logits, new_state)
 
         # The mask is not applied to the params again: they are zero where pruned already, and
@@ -94,10 +97,11 @@ def supervised(
         )
         params = optax.apply_updates(state.params, updates)
         correct = jnp.mean(over_labels(lambda y: jnp.argmax(logits, axis=-1) == y, batch))
-        return TrainState(params, model_state, opt_state), {"loss": value, "accuracy": correct}
+        state = TrainState(params, model_state, opt_state, state.held)
+        return state, {"loss": value, "accuracy": correct}
 
     def evaluate(state: TrainState, mask: Mask, examples: Examples) -> Metrics:
-        params = masks.apply(state.params, mask)
+        params = _held(masks.apply(state.params, mask), state.held)
         examples = jax.tree.map(jnp.asarray, examples)
 
         def per_example(chunk: Examples) -> Metrics:
@@ -112,9 +116,19 @@ def supervised(
         params = masks.apply(params, mask)
         opt_state = state.opt_state if moments else restart(optimizer, state.opt_state, params)
         # New moments too: some optimizers start them above zero.
-        return TrainState(params, state.model_state, mask_moments(optimizer, opt_state, mask))
+        return state._replace(params=params, opt_state=mask_moments(optimizer, opt_state, mask))
 
-    return Learner(init, step, evaluate, restarted)
+    def hold(state: TrainState, values: Any) -> TrainState:
+        return state._replace(held=values)
+
+    return Learner(init, step, evaluate, restarted, hold)
+
+
+def _held(params: Params, held: Any) -> Params:
+    """Gives what the network computes with."""
+    if held == ():
+        return params
+    return jax.tree.map(lambda p, h: p if h is None else p + h, params, held)
 
 
 def _in_chunks(function: Callable[[Any], Any], examples: Any, size: int) -> Any:

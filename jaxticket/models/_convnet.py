@@ -7,6 +7,7 @@ from flax import linen
 
 from jaxticket.models._arguments import positive_integers
 from jaxticket.models._convolution import Convolution
+from jaxticket.models._dropout import check_rate, dropout
 from jaxticket.models._from_linen import from_linen
 from jaxticket.models._initializers import Initializer
 from jaxticket.models._options import Layers, check_images, check_layers, scale_widths
@@ -23,8 +24,8 @@ class _Convnet(linen.Module):
     paddings: tuple[str, ...] = ("SAME",)
 
     @linen.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        initializer, lowering, dropout_rate = self.layers
+    def __call__(self, x: jax.Array, train: bool, dropout_rate: float | jax.Array) -> jax.Array:
+        initializer, lowering = self.layers
         number = 0
         for stage in self.stages:
             for features in stage:
@@ -42,7 +43,7 @@ class _Convnet(linen.Module):
         x = x.reshape((x.shape[0], -1))
         for layer, width in enumerate(self.widths):
             x = linen.relu(linen.Dense(width, kernel_init=initializer, name=f"dense_{layer}")(x))
-            x = linen.Dropout(dropout_rate, deterministic=not train)(x)
+            x = dropout(x, dropout_rate, train)
         return linen.Dense(self.classes, kernel_init=initializer, name="output")(x)
 
 
@@ -54,6 +55,7 @@ def lenet_5(
     widths: Sequence[int] = (120, 84),
     padding: str = "SAME",
     width_multiplier: float = 1.0,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
     lowering: str | None = None,
 ) -> Model:
@@ -72,6 +74,7 @@ def lenet_5(
       widths: of the hidden dense layers.
       padding: of the first convolution, "SAME" or "VALID"; those that follow have none.
       width_multiplier: of all hidden layers.
+      dropout_rate: share of each hidden dense layer that training drops, in [0, 1); see `mlp`.
       initializer: of the kernels; see `mlp`.
       lowering: of the convolutions; see `convolve`.
 
@@ -96,11 +99,12 @@ def lenet_5(
         scale_widths("lenet_5", positive_integers("lenet_5", name, given), width_multiplier)
         for name, given in (("channels", channels), ("widths", widths))
     )
-    layers = check_layers("lenet_5", initializer, lowering)
+    layers = check_layers(initializer, lowering)
+    rate = check_rate("lenet_5", dropout_rate)
     convolutions, dense = hidden
     stages = tuple((features,) for features in convolutions)
     network = _Convnet(stages, dense, classes, layers, (5, 5), (padding, "VALID"))
-    return from_linen(network, input_shape)
+    return from_linen(network, input_shape, arguments={"dropout_rate": rate})
 
 
 def conv_2(
@@ -108,7 +112,7 @@ def conv_2(
     classes: int = 10,
     *,
     width_multiplier: float = 1.0,
-    dropout_rate: float = 0.0,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
     lowering: str | None = None,
 ) -> Model:
@@ -124,8 +128,8 @@ def conv_2(
       input_shape: (height, width, channels) of one image.
       classes: the number of classes.
       width_multiplier: of all hidden layers.
-      dropout_rate: share of each hidden dense layer that training drops, in [0, 1). The paper
-        has 0.5 and does not say where (unverified).
+      dropout_rate: share of each hidden dense layer that training drops, in [0, 1); see `mlp`.
+        The paper has 0.5 and does not say where (unverified).
       initializer: of the kernels; see `mlp`.
       lowering: of the convolutions; see `convolve`.
 
@@ -143,8 +147,10 @@ def conv_2(
 
     Source: Frankle and Carbin 2019, figure 2, https://arxiv.org/abs/1803.03635.
     """
-    layers = check_layers("conv_2", initializer, lowering, dropout_rate)
-    return _convnet("conv_2", ((64, 64),), input_shape, classes, width_multiplier, layers)
+    layers = check_layers(initializer, lowering)
+    return _convnet(
+        "conv_2", ((64, 64),), input_shape, classes, width_multiplier, dropout_rate, layers
+    )
 
 
 def conv_4(
@@ -152,7 +158,7 @@ def conv_4(
     classes: int = 10,
     *,
     width_multiplier: float = 1.0,
-    dropout_rate: float = 0.0,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
     lowering: str | None = None,
 ) -> Model:
@@ -168,9 +174,9 @@ def conv_4(
     >>> list(jax.eval_shape(conv_4(width_multiplier=0.125).init, jax.random.key(0))[0])[2:5]
     ['convolution_2', 'convolution_3', 'dense_0']
     """
-    layers = check_layers("conv_4", initializer, lowering, dropout_rate)
+    layers = check_layers(initializer, lowering)
     stages = (64, 64), (128, 128)
-    return _convnet("conv_4", stages, input_shape, classes, width_multiplier, layers)
+    return _convnet("conv_4", stages, input_shape, classes, width_multiplier, dropout_rate, layers)
 
 
 def conv_6(
@@ -178,7 +184,7 @@ def conv_6(
     classes: int = 10,
     *,
     width_multiplier: float = 1.0,
-    dropout_rate: float = 0.0,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
     lowering: str | None = None,
 ) -> Model:
@@ -195,13 +201,15 @@ def conv_6(
     >>> list(jax.eval_shape(conv_6(width_multiplier=0.125).init, jax.random.key(0))[0])[4:7]
     ['convolution_4', 'convolution_5', 'dense_0']
     """
-    layers = check_layers("conv_6", initializer, lowering, dropout_rate)
+    layers = check_layers(initializer, lowering)
     stages = (64, 64), (128, 128), (256, 256)
-    return _convnet("conv_6", stages, input_shape, classes, width_multiplier, layers)
+    return _convnet("conv_6", stages, input_shape, classes, width_multiplier, dropout_rate, layers)
 
 
-def _convnet(caller, stages, input_shape, classes, width_multiplier, layers) -> Model:
+def _convnet(caller, stages, input_shape, classes, width_multiplier, dropout_rate, layers) -> Model:
+    rate = check_rate(caller, dropout_rate)
     input_shape, classes = check_images(caller, input_shape, classes)
     stages = tuple(scale_widths(caller, stage, width_multiplier) for stage in stages)
     widths = scale_widths(caller, (256, 256), width_multiplier)
-    return from_linen(_Convnet(stages, widths, classes, layers), input_shape)
+    network = _Convnet(stages, widths, classes, layers)
+    return from_linen(network, input_shape, arguments={"dropout_rate": rate})

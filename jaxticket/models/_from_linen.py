@@ -1,6 +1,7 @@
 """A Flax Linen module as a `Model`."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from flax import errors, linen
 from flax.core import meta
 from jax.typing import DTypeLike
 
-from jaxticket.errors import TicketError
+from jaxticket.errors import TicketError, unknown
 from jaxticket.models._arguments import (
     first_line,
     plain_dict,
@@ -23,7 +24,11 @@ _SHAPE_ERRORS = (TypeError, ValueError, IndexError, AssertionError, errors.FlaxE
 
 
 def from_linen(
-    module: linen.Module, input_shape: Sequence[int], *, dtype: DTypeLike = jnp.float32
+    module: linen.Module,
+    input_shape: Sequence[int],
+    *,
+    dtype: DTypeLike = jnp.float32,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Model:
     """A `Model` of a Flax Linen module.
 
@@ -36,15 +41,17 @@ def from_linen(
       module: a Linen module whose `__call__` takes `dtype[batch, *input_shape]`.
       input_shape: the shape of one example, without the batch axis.
       dtype: the dtype of the examples (`int32` for token ids).
+      arguments: what `__call__` is given besides, by name: numbers or arrays, which may be
+        traced, where a module's own fields may not.
 
     Returns:
       A `Model`. Its parameters have the dtypes that the module gives them.
 
     Raises:
       TypeError: `module` is not an instance of `flax.linen.Module`.
-      TicketError: the module does not accept `input_shape`. `apply` raises it for an `x` of
-        another rank or one that does not fit (a convolution may take other sizes), and where
-        the module draws random numbers and has no `key`.
+      TicketError: the module does not accept `input_shape`, or does not name an argument.
+        `apply` raises it for an `x` of another rank or one that does not fit (a convolution
+        may take other sizes), and where the module draws random numbers and has no `key`.
 
     >>> import jax
     >>> from flax import linen
@@ -66,10 +73,11 @@ def from_linen(
         )
     example_shape = positive_integers("from_linen", "input_shape", input_shape)
     call = type(module).__call__
+    others = _check_arguments(call, arguments or {})
 
     def init(key: jax.Array) -> tuple[Params, ModelState]:
         example = jnp.zeros((1, *example_shape), dtype)
-        options: dict[str, Any] = {**train_flags(call, False)}
+        options: dict[str, Any] = {**others, **train_flags(call, False)}
         variables = module.init(key, example, **options)
         collections = plain_dict(meta.unbox(variables))
         return collections.pop("params", {}), collections
@@ -82,7 +90,7 @@ def from_linen(
         train: bool,
         key: jax.Array | None = None,
     ) -> tuple[Any, ModelState]:
-        options: dict[str, Any] = {**train_flags(call, train)}
+        options: dict[str, Any] = {**others, **train_flags(call, train)}
         options["rngs"] = None if key is None else {"dropout": key}
         variables = {"params": params, **model_state}
         # A dense layer takes an example without its batch axis and says nothing.
@@ -102,6 +110,14 @@ def from_linen(
 
     _check_input_shape(module, init, example_shape)
     return Model(init, apply)
+
+
+def _check_arguments(call: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    accepted = inspect.signature(call).parameters
+    for name in arguments:
+        if name not in accepted:
+            raise unknown("argument of __call__", name, accepted)
+    return arguments
 
 
 def _check_input_shape(module: linen.Module, init: Any, example_shape: tuple[int, ...]) -> None:

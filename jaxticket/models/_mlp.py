@@ -6,6 +6,7 @@ import jax
 from flax import linen
 
 from jaxticket.models._arguments import positive_integer, positive_integers
+from jaxticket.models._dropout import check_rate, dropout
 from jaxticket.models._from_linen import from_linen
 from jaxticket.models._initializers import Initializer, find_initializer
 from jaxticket.types import Model
@@ -17,13 +18,14 @@ class _Perceptron(linen.Module):
     initializer: Initializer
 
     @linen.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, dropout_rate: float | jax.Array) -> jax.Array:
         x = x.reshape((x.shape[0], -1))
         # Dicts flatten in the order of their names: padded, that is the order of the layers.
         digits = len(str(len(self.widths) - 1))
         for layer, width in enumerate(self.widths):
             name = f"hidden_{layer:0{digits}}"
             x = linen.relu(linen.Dense(width, kernel_init=self.initializer, name=name)(x))
+            x = dropout(x, dropout_rate, train)
         return linen.Dense(self.outputs, kernel_init=self.initializer, name="output")(x)
 
 
@@ -32,6 +34,7 @@ def mlp(
     widths: Sequence[int] = (300, 100),
     outputs: int = 10,
     *,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
 ) -> Model:
     """A fully connected network with ReLUs, on its flattened input.
@@ -50,6 +53,8 @@ def mlp(
       input_shape: the shape of one example, without the batch axis.
       widths: the widths of the hidden layers; `()` is a linear classifier.
       outputs: the number of outputs.
+      dropout_rate: share of each hidden layer that training drops, in [0, 1): a number, or a
+        scalar of JAX, unchecked, for networks that differ in it within one compiled program.
       initializer: of the kernels: "glorot_gaussian", "glorot_normal", "glorot_uniform",
         "kaiming_gaussian", "kaiming_normal", "kaiming_uniform", "lecun_normal",
         "lecun_uniform", "orthogonal", or a function `(key, shape, dtype) -> array`.
@@ -58,7 +63,8 @@ def mlp(
       A `Model` from `float[batch, *input_shape]` to `float32[batch, outputs]`.
 
     Raises:
-      TicketError: a size is not a positive integer, or the initializer's name is unknown.
+      TicketError: a size is not a positive integer, the rate is outside [0, 1), or the
+        initializer's name is unknown.
 
     >>> import jax
     >>> from jaxticket.models import mlp
@@ -71,13 +77,16 @@ def mlp(
     outputs = positive_integer("mlp", "outputs", outputs)
     input_shape = positive_integers("mlp", "input_shape", input_shape)
     widths = positive_integers("mlp", "widths", widths)
-    return from_linen(_Perceptron(widths, outputs, find_initializer(initializer)), input_shape)
+    rate = check_rate("mlp", dropout_rate)
+    network = _Perceptron(widths, outputs, find_initializer(initializer))
+    return from_linen(network, input_shape, arguments={"dropout_rate": rate})
 
 
 def lenet_300_100(
     input_shape: Sequence[int] = (28, 28, 1),
     classes: int = 10,
     *,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
 ) -> Model:
     """The fully connected LeNet, hidden layers of 300 and 100, of the lottery ticket paper.
@@ -87,13 +96,14 @@ def lenet_300_100(
     Args:
       input_shape: the shape of one image, without the batch axis.
       classes: the number of classes.
+      dropout_rate: share of each hidden layer that training drops, in [0, 1); see `mlp`.
       initializer: of the kernels; see `mlp`.
 
     Returns:
       A `Model` from `float[batch, *input_shape]` to logits `float32[batch, classes]`.
 
     Raises:
-      TicketError: a size is not a positive integer.
+      TicketError: a size is not a positive integer, or the rate is outside [0, 1).
 
     >>> import jax
     >>> from jaxticket.models import lenet_300_100
@@ -106,4 +116,5 @@ def lenet_300_100(
     """
     input_shape = positive_integers("lenet_300_100", "input_shape", input_shape)
     classes = positive_integer("lenet_300_100", "classes", classes)
-    return mlp(input_shape, (300, 100), classes, initializer=initializer)
+    rate = check_rate("lenet_300_100", dropout_rate)
+    return mlp(input_shape, (300, 100), classes, dropout_rate=rate, initializer=initializer)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxticket.errors import TicketError
 from jaxticket.models._arguments import positive_integer, positive_integers
@@ -16,43 +16,30 @@ class Layers(NamedTuple):
     Attributes:
       initializer: of the kernels, a function `(key, shape, dtype) -> array`.
       lowering: of the convolutions; None is the platform's.
-      dropout_rate: share of activations that training drops, in [0, 1).
     """
 
     initializer: Initializer
     lowering: str | None
-    dropout_rate: float
 
 
-def check_layers(
-    caller: str,
-    initializer: str | Initializer,
-    lowering: str | None = None,
-    dropout_rate: float = 0.0,
-) -> Layers:
+def check_layers(initializer: str | Initializer, lowering: str | None = None) -> Layers:
     """The layers' options, checked.
 
     Args:
-      caller: the factory's name, for the error.
       initializer: a name, or a function.
       lowering: of the convolutions, a name or None.
-      dropout_rate: in [0, 1).
 
     Returns:
       The options.
 
     Raises:
-      TicketError: a name is unknown, or the rate is outside [0, 1).
+      TicketError: a name is unknown.
 
-    >>> check_layers("conv_2", "glorot_normal", dropout_rate=1.0)
-    Traceback (most recent call last):
-        ...
-    jaxticket.errors.TicketError: conv_2: dropout_rate=1.0, expected a share in [0, 1)
+    >>> check_layers("glorot_normal", "patches").lowering
+    'patches'
     """
     check_lowering(lowering)
-    if not (_is_number(dropout_rate) and 0 <= dropout_rate < 1):
-        raise TicketError(f"{caller}: dropout_rate={dropout_rate!r}, expected a share in [0, 1)")
-    return Layers(find_initializer(initializer), lowering, float(dropout_rate))
+    return Layers(find_initializer(initializer), lowering)
 
 
 def check_images(
@@ -102,10 +89,7 @@ def scale_widths(
     >>> scale_widths("conv_2", (64, 256), 0.125), scale_widths("conv_2", (64,), 0.1, multiple_of=4)
     ((8, 32), (8,))
     """
-    if not (_is_number(multiplier) and 0 < multiplier < math.inf):
+    number = isinstance(multiplier, int | float) and not isinstance(multiplier, bool)
+    if not (number and 0 < multiplier < math.inf):
         raise TicketError(f"{caller}: width_multiplier={multiplier!r}, expected a positive number")
     return tuple(multiple_of * max(1, round(width * multiplier / multiple_of)) for width in widths)
-
-
-def _is_number(given: Any) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool)

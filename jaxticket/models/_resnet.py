@@ -195,5 +195,5 @@ def _resnet(caller, input_shape, classes, width_multiplier, initializer, lowerin
     input_shape, classes = check_images(caller, input_shape, classes)
     widths, blocks = _STAGES[caller]
     widths = scale_widths(caller, widths, width_multiplier)
-    layers = check_layers(caller, initializer, lowering)
+    layers = check_layers(initializer, lowering)
     return from_linen(_ResNet(widths, blocks, classes, layers), input_shape)

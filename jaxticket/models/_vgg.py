@@ -27,7 +27,7 @@ class _Vgg(linen.Module):
 
     @linen.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        initializer, lowering, _ = self.layers
+        initializer, lowering = self.layers
         number = 0
         for index, stage in enumerate(self.stages):
             x = x if index == 0 else max_pool(x, (2, 2))
@@ -132,5 +132,5 @@ def vgg_11(
 def _vgg(caller, input_shape, classes, width_multiplier, initializer, lowering) -> Model:
     input_shape, classes = check_images(caller, input_shape, classes)
     stages = tuple(scale_widths(caller, stage, width_multiplier) for stage in _STAGES[caller])
-    layers = check_layers(caller, initializer, lowering)
+    layers = check_layers(initializer, lowering)
     return from_linen(_Vgg(stages, classes, layers), input_shape)

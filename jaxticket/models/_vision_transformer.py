@@ -9,6 +9,7 @@ from jax.nn import initializers
 
 from jaxticket.errors import TicketError, unknown
 from jaxticket.models._arguments import positive_integer
+from jaxticket.models._dropout import check_rate, dropout
 from jaxticket.models._from_linen import from_linen
 from jaxticket.models._initializers import Initializer
 from jaxticket.models._normalisation import layer_norm
@@ -63,21 +64,21 @@ class _Block(linen.Module):
     layers: Layers
 
     @linen.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        initializer, _, rate = self.layers
+    def __call__(self, x: jax.Array, train: bool, rate: float | jax.Array) -> jax.Array:
+        initializer = self.layers.initializer
         width = x.shape[-1]
 
         def dense(x: jax.Array, width: int, name: str) -> jax.Array:
             return linen.Dense(width, kernel_init=initializer, name=name)(x)
 
-        def dropout(x: jax.Array) -> jax.Array:
-            return linen.Dropout(rate, deterministic=not train)(x)
+        def drop(x: jax.Array) -> jax.Array:
+            return dropout(x, rate, train)
 
         y = _Attention(self.heads, initializer, name="attention")(layer_norm(x, "norm_0"))
         # Not "output": patterns of paths mean the network's last layer by that name.
-        x = x + dropout(dense(y, width, "attention_projection"))
-        y = dropout(linen.gelu(dense(layer_norm(x, "norm_1"), 4 * width, "dense_0")))
-        return x + dropout(dense(y, width, "dense_1"))
+        x = x + drop(dense(y, width, "attention_projection"))
+        y = drop(linen.gelu(dense(layer_norm(x, "norm_1"), 4 * width, "dense_0")))
+        return x + drop(dense(y, width, "dense_1"))
 
 
 class _VisionTransformer(linen.Module):
@@ -90,12 +91,12 @@ class _VisionTransformer(linen.Module):
     layers: Layers
 
     @linen.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        initializer, _, rate = self.layers
+    def __call__(self, x: jax.Array, train: bool, dropout_rate: float | jax.Array) -> jax.Array:
+        initializer = self.layers.initializer
         x = _Base(self.patch, self.width, self.pooling, self.layers, name="base")(x)
-        x = linen.Dropout(rate, deterministic=not train)(x)
+        x = dropout(x, dropout_rate, train)
         for number in range(self.depth):
-            x = _Block(self.heads, self.layers, name=f"block_{number:02}")(x, train)
+            x = _Block(self.heads, self.layers, name=f"block_{number:02}")(x, train, dropout_rate)
         x = layer_norm(x, "norm")
         x = x[:, 0] if self.pooling == "token" else x.mean(1)
         return linen.Dense(self.classes, kernel_init=initializer, name="output")(x)
@@ -110,7 +111,7 @@ def vision_transformer_tiny(
     heads: int = 3,
     pooling: str = "token",
     width_multiplier: float = 1.0,
-    dropout_rate: float = 0.0,
+    dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_uniform",
     lowering: str | None = None,
 ) -> Model:
@@ -133,7 +134,7 @@ def vision_transformer_tiny(
       pooling: what the output layer reads: "token", an additional first token, or "mean".
       width_multiplier: of the width, which is rounded to a multiple of `heads`.
       dropout_rate: share that training drops, in [0, 1), of the embedding and of the results of
-        every dense layer but query, key and value.
+        every dense layer but query, key and value; see `mlp`.
       initializer: of the kernels; see `mlp`.
       lowering: None or a name, as for all factories; there is no convolution.
 
@@ -161,6 +162,7 @@ def vision_transformer_tiny(
     if shape[0] % patch or shape[1] % patch:
         raise TicketError(f"{name}: patch={patch} does not divide {shape[0]} x {shape[1]} pixels")
     (width,) = scale_widths(name, (192,), width_multiplier, multiple_of=heads)
-    layers = check_layers(name, initializer, lowering, dropout_rate)
+    layers = check_layers(initializer, lowering)
+    rate = check_rate(name, dropout_rate)
     network = _VisionTransformer(patch, width, depth, heads, pooling, classes, layers)
-    return from_linen(network, shape)
+    return from_linen(network, shape, arguments={"dropout_rate": rate})

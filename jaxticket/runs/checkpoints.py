@@ -10,14 +10,14 @@ from jaxticket import masks
 from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
 from jaxticket.population import hosts
-from jaxticket.records import Origin, Record, Template
+from jaxticket.records import Coordinate, Origin, Record, Template
 
 try:
     import orbax.checkpoint.v1 as ocp  # pyright: ignore[reportMissingImports]
 except ImportError:  # where the v1 API has not left its first home
     import orbax.checkpoint.experimental.v1 as ocp
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout below; raised whenever it changes."""
 
 
@@ -62,6 +62,7 @@ class CheckpointStore:
             record._replace(
                 masks=_rebuild(template.mask, record.masks),
                 params=_rebuild(template.state.params, record.params),
+                model_state=_rebuild(template.state.model_state, record.model_state),
                 observed=_unnumber(template.observed, record.observed),
             )
             for record in records
@@ -80,7 +81,9 @@ class CheckpointStore:
             items["origin"] = {
                 "initial": _by_path(self._origin.initial),
                 "rewound": _number(self._origin.rewound),
+                "final": _number(self._origin.final),
             }
+            items["origin"] = {n: part for n, part in items["origin"].items() if part}
             self._origin = None
         self._checkpointer.save_checkpointables_async(
             len(self._checkpointer.checkpoints), items, custom_metadata=_metadata(record)
@@ -94,17 +97,18 @@ class CheckpointStore:
         """
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
 
-    def coordinates(self) -> dict[tuple[str, int, int], tuple[int, int]]:
+    def coordinates(self) -> dict[Coordinate, tuple[int, int]]:
         """Lists the finished networks, from the metadata alone.
 
         Returns:
-          `(step, place in the step)` by `(arm, level, replicate)`.
+          `(step, place in the step)` by name.
         """
         found = {}
         for step in self.steps():
             metadata = self._metadata(step)
-            names = zip(metadata["arms"], metadata["levels"], metadata["replicates"], strict=True)
-            found |= {name: (step, place) for place, name in enumerate(names)}
+            lists = (metadata[name] for name in ("arms", "levels", "replicates", "variants"))
+            names = enumerate(zip(*lists, strict=True))
+            found |= {Coordinate(*name): (step, place) for place, name in names}
         return found
 
     def read(self, step: int) -> Record:
@@ -146,6 +150,7 @@ class CheckpointStore:
         return Origin(
             _rebuild(template.state.params, content["initial"]),
             _unnumber(template.state, content["rewound"]),
+            _unnumber(template.state, content["final"]) if "final" in content else (),
         )
 
 
@@ -156,6 +161,7 @@ def _metadata(record: Record) -> dict[str, Any]:
         "arms": list(record.arms),
         "levels": [int(level) for level in record.levels],
         "replicates": [int(replicate) for replicate in record.replicates],
+        "variants": list(record.variants),
         "prunable": {path: list(leaf.shape) for path, leaf in masked.items()},
     }
 
@@ -169,6 +175,7 @@ def _encode(record: Record) -> dict[str, Any]:
         "curves": record.curves,
         "masks": masks.pack(masked),
         "params": kept,
+        "model_state": _by_path(record.model_state),
         "observed": _number(record.observed),
     }
     return {name: part for name, part in content.items() if not _is_empty(part)}
@@ -185,10 +192,12 @@ def _decode(content: dict[str, Any], metadata: dict[str, Any]) -> Record:
         arms=tuple(metadata["arms"]),
         levels=tuple(metadata["levels"]),
         replicates=tuple(metadata["replicates"]),
+        variants=tuple(metadata["variants"]),
         steps=content["steps"],
         curves=content["curves"],
         masks=masked,
         params=params,
+        model_state=content.get("model_state", {}),
         observed=content.get("observed", {}),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxticket.errors import TicketError
-from jaxticket.records import Network, Record
+from jaxticket.records import Coordinate, Network, Record
 from jaxticket.runs.checkpoints import CheckpointStore
 from jaxticket.runs.files import read_json
 from jaxticket.runs.results import read_results
@@ -50,55 +50,60 @@ class Run:
         """The verdicts on the claims."""
         return read_json(self.path / "summary.json")
 
-    def network(self, arm: str, level: int, replicate: int) -> Network:
+    def network(self, arm: str, level: int, replicate: int, variant: str = "") -> Network:
         """Reads one finished network.
 
         Args:
           arm: its arm; at level 0 all arms share the dense network.
           level: its level.
           replicate: its replicate.
+          variant: of a sweep.
 
         Returns:
-          Mask and trained params as nested dicts of NumPy arrays, curves, and their steps.
+          Mask, trained params and model state as nested dicts of NumPy arrays, curves, and their
+          steps.
 
         Raises:
           TicketError: if the run has no such network (yet), saying what it has.
         """
-        wanted = ("ticket" if level == 0 else arm, level, replicate)
+        wanted = Coordinate("ticket" if level == 0 else arm, level, replicate, variant)
         if wanted not in self._places:
             raise TicketError(
-                f"{self.path}: no network {wanted}; there are {len(self._places)}, of the arms "
-                f"{sorted({a for a, _, _ in self._places})} and levels 0 to "
-                f"{max((n for _, n, _ in self._places), default=-1)}"
+                f"{self.path}: no network {tuple(wanted)}; there are {len(self._places)}, of the "
+                f"arms {sorted({name.arm for name in self._places})}, the variants "
+                f"{sorted({name.variant for name in self._places})} and levels 0 to "
+                f"{max((name.level for name in self._places), default=-1)}"
             )
         step, place = self._places[wanted]
         record = self._read(step)
         return Network(
             _nested({path: leaf[place] for path, leaf in record.masks.items()}, record.params),
             _nested({path: leaf[place] for path, leaf in record.params.items()}),
+            _nested({path: leaf[place] for path, leaf in record.model_state.items()}),
             {name: curve[place] for name, curve in record.curves.items()},
             record.steps,
         )
 
-    def mask(self, arm: str, level: int, replicate: int) -> Any:
+    def mask(self, arm: str, level: int, replicate: int, variant: str = "") -> Any:
         """Reads the mask of one network; see `network`."""
-        return self.network(arm, level, replicate).mask
+        return self.network(arm, level, replicate, variant).mask
 
-    def params(self, arm: str, level: int, replicate: int) -> Any:
+    def params(self, arm: str, level: int, replicate: int, variant: str = "") -> Any:
         """Reads the trained params of one network; see `network`."""
-        return self.network(arm, level, replicate).params
+        return self.network(arm, level, replicate, variant).params
 
-    def initial_params(self, replicate: int) -> Any:
+    def initial_params(self, replicate: int, variant: str = "") -> Any:
         """Reads the params at initialisation, θ_0.
 
         Args:
           replicate: the replicate.
+          variant: of a sweep.
 
         Returns:
           Nested dicts of NumPy arrays.
         """
-        flat = self._store.initial_params()
-        return _nested({path: leaf[replicate] for path, leaf in flat.items()})
+        _, place = self._places[Coordinate("ticket", 0, replicate, variant)]
+        return _nested({path: leaf[place] for path, leaf in self._store.initial_params().items()})
 
     def _read(self, step: int) -> Record:
         if self._cache is None or self._cache[0] != step:

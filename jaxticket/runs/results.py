@@ -33,7 +33,8 @@ def to_dataset(result: Result) -> "xarray.Dataset":
       replicate, layer) and `size` (layer), weights; `nonzero_pruned` (arm, level, replicate),
       pruned weights that are not 0.0 after training, and `regrown` (level, replicate), weights
       of the ticket's mask that the level before had pruned: both 0 by contract; coordinates
-      also hold `density` (level).
+      also hold `density` (level). A sweep adds a first dimension, `variant`, to all but `size`,
+      so that `dataset.sel(variant=...)` is the dataset of one search.
 
     Example:
       See `jaxticket.runs.load`.
@@ -42,32 +43,34 @@ def to_dataset(result: Result) -> "xarray.Dataset":
 
     from jaxticket.analysis import early_stop_step
 
-    dims = ("arm", "level", "replicate")
+    dims = ("variant", "arm", "level", "replicate")
     names = sorted(result.records[0].curves)
     steps = np.unique(np.concatenate([record.steps for record in result.records]))
+    sizes = masks.sizes(result.network("ticket", 0, 0, result.variants[0]).mask)
     dataset = xarray.Dataset(
         {name: ((*dims, "step"), _curves(result, name, steps)) for name in names},
         coords={
+            "variant": list(result.variants),
             "arm": list(result.arms),
             "level": np.arange(result.levels),
             "replicate": np.arange(result.replicates),
             "step": steps,
-            "density": ("level", result.densities()),
-            "layer": list(masks.sizes(result.network("ticket", 0, 0).mask)),
+            "density": (("variant", "level"), np.stack([*map(result.densities, result.variants)])),
+            "layer": list(sizes),
         },
     )
     for name in names:
         dataset[name].attrs["units"] = UNITS.get(name.split("_", 1)[1], "")
-    dataset["size"] = ("layer", list(masks.sizes(result.network("ticket", 0, 0).mask).values()))
+    dataset["size"] = ("layer", list(sizes.values()))
     dataset["kept"] = ((*dims, "layer"), _per_network(result, _kept))
     dataset["nonzero_pruned"] = (dims, _per_network(result, _nonzero_pruned))
-    dataset["regrown"] = (("level", "replicate"), _regrown(result))
+    dataset["regrown"] = (("variant", "level", "replicate"), _regrown(result))
     diverged = _per_network(result, lambda record: record.diverged_steps())
     dataset["diverged_step"] = (dims, diverged)
     dataset["valid"] = (dims, _valid(result, diverged))
     if "validation_loss" in dataset:
         dataset["early_stop_step"] = early_stop_step(dataset["validation_loss"])
-    return dataset
+    return dataset if result.variants != ("",) else dataset.isel(variant=0, drop=True)
 
 
 def write_results(path: Path, dataset: "xarray.Dataset") -> None:
@@ -107,8 +110,7 @@ def read_results(path: Path) -> "xarray.Dataset":
 
 
 def _curves(result: Result, name: str, steps: np.ndarray) -> np.ndarray:
-    shape = (len(result.arms), result.levels, result.replicates, len(steps))
-    values = np.full(shape, np.nan, np.float32)
+    values = np.full((*_shape(result), len(steps)), np.nan, np.float32)
     for record, place, where in _places(result):
         columns = np.searchsorted(steps, record.steps)
         values[(*where, slice(None))][..., columns] = record.curves[name][place]
@@ -116,10 +118,9 @@ def _curves(result: Result, name: str, steps: np.ndarray) -> np.ndarray:
 
 
 def _per_network(result: Result, function: Any) -> np.ndarray:
-    """Fills an array (arm, level, replicate, ...) with what a function of records gives."""
+    """Fills an array (variant, arm, level, replicate, ...) by a function of records."""
     first = function(result.records[0])
-    shape = (len(result.arms), result.levels, result.replicates, *first.shape[1:])
-    values = np.zeros(shape, first.dtype)
+    values = np.zeros((*_shape(result), *first.shape[1:]), first.dtype)
     cache = {id(record): function(record) for record in result.records}
     for record, place, where in _places(result):
         values[where] = cache[id(record)][place]
@@ -130,10 +131,15 @@ def _places(result: Result) -> list[tuple[Record, int, Any]]:
     """Lists each network with its place in the arrays; the dense one belongs to all arms."""
     places = []
     for record in result.records:
-        for i, (arm, level, replicate) in enumerate(record.coordinates):
+        for i, (arm, level, replicate, variant) in enumerate(record.coordinates):
             index = slice(None) if level == 0 else result.arms.index(arm)
-            places.append((record, i, (index, level, replicate)))
+            where = (result.variants.index(variant), index, level, replicate)
+            places.append((record, i, where))
     return places
+
+
+def _shape(result: Result) -> tuple[int, int, int, int]:
+    return len(result.variants), len(result.arms), result.levels, result.replicates
 
 
 def _kept(record: Record) -> np.ndarray:
@@ -158,10 +164,13 @@ def _prunable_leaves(record: Record) -> list[np.ndarray]:
 
 def _regrown(result: Result) -> np.ndarray:
     tickets = sorted((r for r in result.records if r.arms[0] == "ticket"), key=lambda r: r.levels)
-    counts = np.zeros((result.levels, result.replicates), np.int64)
+    counts = np.zeros((len(result.variants), result.levels, result.replicates), np.int64)
     for before, after in itertools.pairwise(tickets):
+        regrown = np.zeros(len(after.arms), np.int64)
         for old, new in zip(_leaves(before.masks), _leaves(after.masks), strict=True):
-            counts[after.levels[0]] += (new & ~old).reshape(len(new), -1).sum(axis=1)
+            regrown += (new & ~old).reshape(len(new), -1).sum(axis=1)
+        for name, number in zip(after.coordinates, regrown, strict=True):
+            counts[result.variants.index(name.variant), name.level, name.replicate] = number
     return counts
 
 
@@ -184,5 +193,5 @@ def _valid(result: Result, diverged: np.ndarray) -> np.ndarray:
     for index, arm in enumerate(result.arms):
         for level in range(1, result.levels):
             ancestors = 1 if ARMS[arm].mask == "oneshot" else level
-            valid[index, level] &= finite[0, :ancestors].all(axis=0)
+            valid[:, index, level] &= finite[:, 0, :ancestors].all(axis=1)
     return valid

@@ -41,6 +41,7 @@ def advance(
     examples: Batch | Fed,
     start: Int[Array, ""] | int,
     stop: Int[Array, ""] | int,
+    begins: Int[Array, ""] | None = None,
 ) -> tuple[Training, Metrics]:
     """Trains one network from step `start` to step `stop`.
 
@@ -56,6 +57,8 @@ def advance(
       examples: the training split, or what the host feeds of it.
       start: first step, `int32[]`, may be traced.
       stop: end, `int32[]`, may be traced.
+      begins: the network's own first step, `int32[]`, may be traced: steps before it change
+        nothing, so that networks that begin at different steps are one population.
 
     Returns:
       The state, and the sums with those of these steps.
@@ -67,11 +70,22 @@ def advance(
     training = training._replace(learner=with_params(state, masks.apply(state.params, mask)))
 
     def step(index: Array, carry: tuple[Training, Metrics]) -> tuple[Training, Metrics]:
-        (state, observed, order), sums = carry
-        batch, order = draw(protocol, examples, key, order, index)
-        state, metrics = learner.step(state, mask, batch, derive(key, "dropout", index))
-        observed = criterion.observe(observed, state)
-        return Training(state, observed, order), jax.tree.map(jnp.add, sums, metrics)
+        training, sums = carry
+        # Drawn whether or not the network has begun, so that a population shares the index.
+        batch, order = draw(protocol, examples, key, training.order, index)
+
+        def made(training: Training, sums: Metrics) -> tuple[Training, Metrics]:
+            here = derive(key, "dropout", index)
+            state, metrics = learner.step(training.learner, mask, batch, here)
+            observed = criterion.observe(training.observed, state)
+            return Training(state, observed, order), jax.tree.map(jnp.add, sums, metrics)
+
+        def waited(training: Training, sums: Metrics) -> tuple[Training, Metrics]:
+            return training._replace(order=order), sums
+
+        if begins is None:
+            return made(training, sums)
+        return jax.lax.cond(index >= begins, made, waited, training, sums)
 
     return jax.lax.fori_loop(start, stop, step, (training, sums))
 

@@ -12,6 +12,7 @@ from jaxticket.costs import Ledger, flops_of
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.learners.base import Learner, LearnerState
+from jaxticket.learners.family import Family, as_family
 from jaxticket.population import Fitting, Plan, join, pad, to_host
 from jaxticket.protocol import Protocol
 from jaxticket.train.steps import Training, batch_shapes
@@ -27,11 +28,15 @@ class Networks(NamedTuple):
       states: the learner's states, masked.
       masks: which weights are kept.
       keys: typed keys, one a network.
+      hyperparameters: what each network's learner is made from; `()` if all have the same.
+      begins: `int32[P]`, each network's own first step; `()` if all begin where training starts.
     """
 
     states: LearnerState
     masks: Mask
     keys: jax.Array
+    hyperparameters: Any = ()
+    begins: Any = ()
 
 
 class Trained(NamedTuple):
@@ -40,7 +45,7 @@ class Trained(NamedTuple):
     Attributes:
       training: learner states and what the criterion observed.
       steps: `int64[evaluations]`.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`.
+      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins.
       snapshots: the learner's states by step, for the steps that were asked for.
     """
 
@@ -54,7 +59,7 @@ Trainer = Callable[..., Trained]
 
 
 def trainer(
-    learner: Learner,
+    learner: Learner | Family,
     criterion: Criterion,
     protocol: Protocol,
     data: Data,
@@ -71,7 +76,7 @@ def trainer(
     `map`, to float tolerance under `vmap`.
 
     Args:
-      learner: how a step is made.
+      learner: how a step is made, or a function from a network's hyperparameters to that.
       criterion: what watches training.
       protocol: how long, and how often to evaluate.
       data: the splits by name; `train` may be a `Stream`.
@@ -85,51 +90,58 @@ def trainer(
       `run(networks, size, *, start=0, snapshots=(), on_segment=None) -> Trained`: trains the
       networks from step `start` on, padded to `size`; `snapshots` are steps whose states are
       kept, any from `start` to the end; `on_segment(steps, metrics)` is called at each
-      evaluation and snapshot with the number of steps made since the one before and the metrics
-      `float32[P]`.
+      evaluation and snapshot with the number of network-steps made since the one before and the
+      metrics `float32[P]`. Networks that begin later wait for their step.
     """
-    ledger = ledger or Ledger()
+    ledger, family = ledger or Ledger(), as_family(learner)
     placement = place(data, plan, streaming, resident_share)
     if placement.streams:
         ledger.note(str(placement))
-        segments = streamed(learner, criterion, protocol, data, plan, placement, ledger)
+        segments = streamed(family, criterion, protocol, data, plan, placement, ledger)
     else:
-        segments = held(learner, criterion, protocol, data, plan, ledger)
+        segments = held(family, criterion, protocol, data, plan, ledger)
     fitting: dict[int, Fitting] = {}
 
     def run(networks: Networks, size: int, **options: Any) -> Trained:
-        _count_flops(ledger, learner, protocol, data, networks)
+        _count_flops(ledger, family, protocol, data, networks)
         fits = fitting.setdefault(size, Fitting(size, ledger.note))
-        pieces = fits.run(lambda piece, size: one_piece(piece, size, **options), networks)
+        stops = tuple(sorted(set(np.asarray(networks.begins, np.int64).tolist())))
+        pieces = fits.run(lambda piece, size: one_piece(piece, size, stops, **options), networks)
         together = join(pieces)
         return together._replace(steps=pieces[0].steps)
 
     def one_piece(
         networks: Networks,
         size: int,
+        stops: tuple[int, ...],
         *,
         start: int = 0,
         snapshots: tuple[int, ...] = (),
         on_segment: Callable[[int, dict[str, np.ndarray]], None] | None = None,
     ) -> Trained:
         number = networks.keys.shape[0]
-        evaluations = protocol.boundaries(start)
+        begins = np.broadcast_to(networks.begins if np.size(networks.begins) else start, number)
+        grid = protocol.boundaries(start)
         check_snapshots(protocol, start, snapshots)
-        intervals = _intervals(start, evaluations, snapshots)
-        training, kept, rows = None, {}, []
+        intervals = _intervals(start, grid, (*stops, *snapshots))
+        training, kept, rows = None, {}, {}
         with contextlib.closing(segments(pad(networks, size), number, intervals)) as reached:
             for interval, (training, metrics) in zip(intervals, reached, strict=True):
-                metrics = _first(metrics, number)
-                ledger.network_steps += number * (interval.stop - interval.start)
+                metrics, stop = _first(metrics, number), interval.stop
+                made = int((stop - np.clip(begins, interval.start, stop)).sum())
+                ledger.network_steps += made
                 if on_segment is not None:
-                    on_segment(interval.stop - interval.start, metrics)
-                if interval.stop in evaluations:
-                    rows.append(metrics)
-                if interval.stop in snapshots:
-                    kept[interval.stop] = _first(training.learner, number)
+                    on_segment(made, metrics)
+                if stop in grid or stop in stops:
+                    # A stop off the grid is the first evaluation of those that begin there.
+                    evaluated = begins <= stop if stop in grid else begins == stop
+                    rows[stop] = _only(metrics, evaluated)
+                if stop in snapshots:
+                    kept[stop] = _first(training.learner, number)
             trained = _first(training, number)
-        curves = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
-        return Trained(trained, np.array(evaluations), curves, kept)
+        names = rows[protocol.steps]
+        curves = {name: np.stack([row[name] for row in rows.values()], axis=1) for name in names}
+        return Trained(trained, np.array(list(rows)), curves, kept)
 
     return run
 
@@ -155,27 +167,35 @@ def check_snapshots(protocol: Protocol, start: int, snapshots: tuple[int, ...]) 
         )
 
 
-def _intervals(
-    start: int, evaluations: tuple[int, ...], snapshots: tuple[int, ...]
-) -> list[Interval]:
-    """Lists the intervals between stops; a snapshot cuts one, but not what is averaged over."""
+def _intervals(start: int, evaluations: tuple[int, ...], others: tuple[int, ...]) -> list[Interval]:
+    """Lists the intervals between stops; other stops do not cut what is averaged over."""
     intervals, here, since = [], start, start
-    for stop in sorted({*evaluations, *snapshots}):
+    for stop in sorted({*evaluations, *others}):
         intervals.append(Interval(here, stop, since))
         here, since = stop, stop if stop in evaluations else since
     return intervals
 
 
 def _count_flops(
-    ledger: Ledger, learner: Learner, protocol: Protocol, data: Data, networks: Networks
+    ledger: Ledger, family: Family, protocol: Protocol, data: Data, networks: Networks
 ) -> None:
     """Notes once what a step of one network costs; only shapes are looked at."""
     if ledger.flops_a_step is not None:
         return
     one = jax.eval_shape(lambda tree: jax.tree.map(operator.itemgetter(0), tree), networks)
     batch = batch_shapes(as_stream(data["train"]).rows(np.zeros(1, np.int64)), protocol.batch_size)
+    of_step = one.states, one.masks, batch, one.keys
     with ledger.phase("compile"):
-        ledger.flops_a_step = flops_of(learner.step, one.states, one.masks, batch, one.keys)
+        if one.hyperparameters == ():
+            # The function that `no_sums` traces too, so JAX traces it once.
+            ledger.flops_a_step = flops_of(family(()).step, *of_step)
+        else:
+            step = lambda given, *of_step: family(given).step(*of_step)  # noqa: E731
+            ledger.flops_a_step = flops_of(step, one.hyperparameters, *of_step)
+
+
+def _only(metrics: dict[str, np.ndarray], evaluated: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.where(evaluated, values, np.nan) for name, values in metrics.items()}
 
 
 def _first(tree: Any, number: int) -> Any:

@@ -11,7 +11,8 @@ import numpy as np
 from jaxticket import masks
 from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion
-from jaxticket.learners.base import Learner, with_params
+from jaxticket.learners.base import with_params
+from jaxticket.learners.family import Family
 from jaxticket.population import Plan, populate, share, to_host
 from jaxticket.protocol import Protocol
 from jaxticket.train import begin
@@ -43,7 +44,7 @@ their metrics, on the host."""
 
 
 def held(
-    learner: Learner,
+    family: Family,
     criterion: Criterion,
     protocol: Protocol,
     data: Data,
@@ -53,7 +54,7 @@ def held(
     """Makes the segments of training on examples that are on the device: one call an interval.
 
     Args:
-      learner: how a step is made.
+      family: the learner of a network with given hyperparameters.
       criterion: what watches training.
       protocol: how long, and how often to evaluate.
       data: the splits by name.
@@ -69,13 +70,12 @@ def held(
     def begin_one(network: Any, examples: Any, start: Any) -> Any:
         train = {"train": examples}
         training = begin(criterion, protocol, network.states, network.keys, train, start)
-        sums = _no_sums(learner, protocol, network, examples)
-        return training, sums, network.masks, network.keys
+        return training, _no_sums(family, protocol, network, examples), _fixed(network)
 
     begin_all = populate(begin_one, plan, seldom=True)
-    train_one = _train_one(learner, criterion, protocol, lambda examples, start: examples)
+    train_one = _train_one(family, criterion, protocol, lambda examples, start: examples)
     train_all = populate(train_one, plan, donate=True)
-    measure_all = populate(_measure_one(learner), plan)
+    measure_all = populate(_measure_one(family), plan)
 
     def segments(
         networks: Any, number: int, intervals: list[Interval]
@@ -87,15 +87,15 @@ def held(
                 carry = train_all(carry, examples, *map(np.int32, interval), number=number)
                 jax.block_until_ready(carry[1])
             with ledger.phase("evaluate"):
-                steps = np.int32(interval.stop - interval.since)
-                metrics = to_host(measure_all(carry, measured, steps, number=number))
+                averaged = np.int32(interval.since), np.int32(interval.stop)
+                metrics = to_host(measure_all(carry, measured, *averaged, number=number))
             yield carry[0], metrics
 
     return segments
 
 
 def streamed(
-    learner: Learner,
+    family: Family,
     criterion: Criterion,
     protocol: Protocol,
     data: Data,
@@ -110,7 +110,7 @@ def streamed(
     are those of `held`, and under `map` so are the results, to the bit.
 
     Args:
-      learner: how a step is made.
+      family: the learner of a network with given hyperparameters.
       criterion: what watches training.
       protocol: how long, and how often to evaluate.
       data: the splits by name.
@@ -131,13 +131,12 @@ def streamed(
         # Masked as `advance` does, which is not called before the first evaluation.
         state = with_params(state, masks.apply(state.params, network.masks))
         training = Training(state, observed, jnp.zeros(0, jnp.int32))
-        sums = _no_sums(learner, protocol, network, sample)
-        return training, sums, network.masks, network.keys
+        return training, _no_sums(family, protocol, network, sample), _fixed(network)
 
     begin_all = populate(begin_one, plan, seldom=True)
-    train_one = _train_one(learner, criterion, protocol, Fed)
+    train_one = _train_one(family, criterion, protocol, Fed)
     train_all = populate(train_one, plan, donate=True, fed=1)
-    measure_all = populate(_measure_one(learner), plan)
+    measure_all = populate(_measure_one(family), plan)
     # Not populated: readers may ask from their own threads, and of several processes not all at
     # the same moment, as a program on the devices of all of them would need.
     order_all = jax.jit(
@@ -169,8 +168,8 @@ def streamed(
                         # So that no more than two calls' examples are ever on the device.
                         jax.block_until_ready(carry[1])
                 with ledger.phase("evaluate"):
-                    averaged = np.int32(interval.stop - interval.since)
-                    metrics = to_host(measure_all(carry, measured, averaged, number=number))
+                    averaged = since, np.int32(interval.stop)
+                    metrics = to_host(measure_all(carry, measured, *averaged, number=number))
                 yield carry[0], metrics
 
     return segments
@@ -181,8 +180,21 @@ def _cut(interval: Interval, steps: int) -> list[Call]:
     return [Call(start, min(start + steps, interval.stop)) for start in starts]
 
 
-def _no_sums(learner: Learner, protocol: Protocol, network: Any, examples: Any) -> Metrics:
-    size = protocol.batch_size
+class _Fixed(NamedTuple):
+    """What a network keeps from its first step to its last; see `Networks`."""
+
+    masks: Any
+    keys: Any
+    hyperparameters: Any
+    begins: Any
+
+
+def _fixed(network: Any) -> _Fixed:
+    return _Fixed(network.masks, network.keys, network.hyperparameters, network.begins)
+
+
+def _no_sums(family: Family, protocol: Protocol, network: Any, examples: Any) -> Metrics:
+    learner, size = family(network.hyperparameters), protocol.batch_size
     return no_sums(learner, network.states, network.masks, network.keys, examples, size)
 
 
@@ -191,33 +203,37 @@ def _share_measured(data: Data, plan: Plan) -> Data:
 
 
 def _train_one(
-    learner: Learner, criterion: Criterion, protocol: Protocol, examples_of: Callable[..., Any]
+    family: Family, criterion: Criterion, protocol: Protocol, examples_of: Callable[..., Any]
 ) -> Callable[..., Any]:
     """Makes the program of one call; `examples_of(given, start)` is what batches are drawn from."""
 
     def train_one(carry: Any, given: Any, start: Any, stop: Any, since: Any) -> Any:
-        training, sums, mask, key = carry
+        training, sums, fixed = carry
         training, sums = advance(
-            learner,
+            family(fixed.hyperparameters),
             criterion,
             protocol,
             training,
             _since(sums, start == since),
-            mask,
-            key,
+            fixed.masks,
+            fixed.keys,
             examples_of(given, start),
             start,
             stop,
+            None if isinstance(fixed.begins, tuple) else fixed.begins,
         )
-        return training, sums, mask, key
+        return training, sums, fixed
 
     return train_one
 
 
-def _measure_one(learner: Learner) -> Callable[..., Metrics]:
-    def measure_one(carry: Any, data: Data, steps: Any) -> Metrics:
-        training, sums, mask, _ = carry
-        return measure(learner, training.learner, mask, data, sums, steps)
+def _measure_one(family: Family) -> Callable[..., Metrics]:
+    def measure_one(carry: Any, data: Data, since: Any, stop: Any) -> Metrics:
+        training, sums, fixed = carry
+        if not isinstance(fixed.begins, tuple):
+            since = jnp.clip(fixed.begins, since, stop)
+        learner = family(fixed.hyperparameters)
+        return measure(learner, training.learner, fixed.masks, data, sums, stop - since)
 
     return measure_one
 

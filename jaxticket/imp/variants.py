@@ -1,0 +1,239 @@
+"""Sweeps: what differs between searches that run as one population."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import numpy as np
+
+from jaxticket.allocate.base import Allocation, Counts
+from jaxticket.criteria.base import Criterion
+from jaxticket.errors import TicketError, unknown
+from jaxticket.protocol import Protocol
+from jaxticket.prune import schedule
+from jaxticket.types import Mask
+
+Retraining = Literal["weights", "learning_rate", "fine_tuning"]
+"""How a pruned network is trained again, from step k of T on:
+
+- `weights`: weights and learning rate go back to step k (weight rewinding; IMP for k = 0);
+- `learning_rate`: the trained weights stay, the learning rate goes back to step k;
+- `fine_tuning`: the trained weights stay, the learning rate stays what it is at step T.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What one search of a sweep does in its own way; `None` is what `find_tickets` was told.
+
+    Attributes:
+      hyperparameters: what the learner's factory is given: a pytree of numbers, of one structure
+        in all variants.
+      allocation: how many weights go at each level, and from where.
+      criterion: what a weight is worth.
+      rewind_step: the step k of the training that pruned networks repeat.
+      rewind_moments: whether a rewound ticket also takes the optimizer's moments at k.
+      retraining: how a pruned network is trained again.
+
+    Example:
+      >>> Variant(hyperparameters={"learning_rate": 0.1}).rewind_step is None
+      True
+
+    Source: the three ways of retraining are those of 2003.02389, section 2.
+    """
+
+    hyperparameters: Any = None
+    allocation: Allocation | None = None
+    criterion: Criterion | None = None
+    rewind_step: int | None = None
+    rewind_moments: bool | None = None
+    retraining: Retraining | None = None
+
+    def over(self, default: "Variant") -> "Variant":
+        """Fills what is `None` from another variant.
+
+        Args:
+          default: what the call was told.
+
+        Returns:
+          The variant without a `None`, unless the default has one.
+        """
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(default, **own)
+
+
+class Lineages(NamedTuple):
+    """All searches of a sweep, a lineage for each variant and replicate, L = V · R of them.
+
+    Lineage v · R + r is replicate r of variant v. Variants that share their hyperparameters
+    share their dense networks, which are trained once, D of them.
+
+    Attributes:
+      names: the variants, `("",)` without a sweep.
+      replicates: R.
+      keys: each replicate's key, `[L]`: the same for all variants, so that they are paired.
+      hyperparameters: `float[L]` or `int[L]` leaves, `()` without.
+      criteria: those that differ.
+      pruners: pairs of an index into `criteria` and a selection.
+      pruner: `int32[L]`, the index of each lineage's pruner.
+      schedules: by variant, what each level keeps.
+      begins: `int32[L]`, the step k.
+      moments: `bool[L]`, whether moments are rewound too.
+      keeps_weights: `bool[L]`, whether the trained weights stay.
+      keeps_rate: `bool[L]`, whether the learning rate stays at its end.
+      dense: `int64[L]`, the dense network that each lineage begins with.
+      dense_lineages: `int64[D]`, the first lineage of each dense network.
+    """
+
+    names: tuple[str, ...]
+    replicates: int
+    keys: jax.Array
+    hyperparameters: Any
+    criteria: tuple[Criterion, ...]
+    pruners: tuple[tuple[int, Any], ...]
+    pruner: np.ndarray
+    schedules: dict[str, tuple[Counts, ...]]
+    begins: np.ndarray
+    moments: np.ndarray
+    keeps_weights: np.ndarray
+    keeps_rate: np.ndarray
+    dense: np.ndarray
+    dense_lineages: np.ndarray
+
+    @property
+    def number(self) -> int:
+        """L."""
+        return len(self.begins)
+
+    def place(self, variant: str, replicate: int) -> int:
+        """Gives the place of a lineage."""
+        return self.names.index(variant) * self.replicates + replicate
+
+    def name(self, index: int) -> tuple[str, int]:
+        """Gives the variant and the replicate of a lineage."""
+        variant, replicate = divmod(index, self.replicates)
+        return self.names[variant], replicate
+
+    def counts(self, level: int) -> Counts:
+        """Gives what all lineages keep at a level: `int32[L]` by path, 0 where not asked for."""
+        mine = [self.schedules[self.name(index)[0]][level] for index in range(self.number)]
+        paths = dict.fromkeys(path for counts in mine for path in counts)
+        return {path: np.array([c.get(path, 0) for c in mine], np.int32) for path in paths}
+
+
+def make_lineages(
+    variants: Mapping[str, Variant],
+    default: Variant,
+    keys: jax.Array,
+    dense: Mask,
+    levels: int,
+    protocol: Protocol,
+) -> Lineages:
+    """Checks a sweep and lays it out as one population.
+
+    Args:
+      variants: by name; without a sweep one of the name `""`.
+      default: what is filled in, without a `None` but for hyperparameters.
+      keys: the replicates' keys.
+      dense: the dense mask, concrete.
+      levels: number of levels.
+      protocol: says where training ends.
+
+    Returns:
+      The lineages.
+
+    Raises:
+      TicketError: for a variant that cannot run, by name.
+      MaskError: for a schedule that would empty a layer.
+    """
+    chosen = {name: variant.over(default) for name, variant in variants.items()}
+    for name, variant in chosen.items():
+        _check(name, variant, protocol)
+    criteria = _distinct(variant.criterion for variant in chosen.values())
+    pairs = [
+        (_place(criteria, variant.criterion), _required(variant.allocation).select)
+        for variant in chosen.values()
+    ]
+    pruners = _distinct(pairs)
+    replicates = keys.shape[0]
+    each = lambda values, dtype: np.repeat(np.array(list(values), dtype), replicates)  # noqa: E731
+    groups = _same_hyperparameters(chosen)
+    roots = _distinct(groups)
+    dense_of = np.array([_place(roots, group) for group in groups])
+    places = np.arange(replicates)
+    return Lineages(
+        names=tuple(chosen),
+        replicates=replicates,
+        keys=keys[np.tile(places, len(chosen))],
+        hyperparameters=_stacked(chosen, replicates),
+        criteria=criteria,
+        pruners=pruners,
+        pruner=each([_place(pruners, pair) for pair in pairs], np.int32),
+        schedules={
+            name: schedule(_required(variant.allocation), dense, levels)
+            for name, variant in chosen.items()
+        },
+        begins=each([variant.rewind_step for variant in chosen.values()], np.int32),
+        moments=each([variant.rewind_moments for variant in chosen.values()], bool),
+        keeps_weights=each([v.retraining != "weights" for v in chosen.values()], bool),
+        keeps_rate=each([v.retraining == "fine_tuning" for v in chosen.values()], bool),
+        dense=(dense_of[:, None] * replicates + places).ravel(),
+        dense_lineages=(np.array(roots)[:, None] * replicates + places).ravel(),
+    )
+
+
+def _check(name: str, variant: Variant, protocol: Protocol) -> None:
+    if variant.retraining not in get_args(Retraining):
+        raise unknown("retraining", str(variant.retraining), get_args(Retraining))
+    if variant.rewind_moments and variant.retraining != "weights":
+        raise TicketError(
+            f"variant {name!r}: got rewind_moments with retraining {variant.retraining!r}, "
+            "expected it with 'weights' only: moments at step k belong to the weights at step k"
+        )
+    try:
+        protocol.boundaries(_required(variant.rewind_step))
+    except TicketError as error:
+        raise TicketError(f"variant {name!r}: {error}" if name else str(error)) from None
+
+
+def _same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:
+    """Gives for each variant the first one with the same hyperparameters."""
+    described = [
+        (jax.tree.structure(v.hyperparameters), *map(float, jax.tree.leaves(v.hyperparameters)))
+        for v in chosen.values()
+    ]
+    structures = {structure for structure, *_ in described}
+    if len(structures) > 1:
+        raise TicketError(
+            f"variants: got hyperparameters of {len(structures)} structures, expected one; give "
+            f"every variant all that is swept: {', '.join(map(str, structures))}"
+        )
+    return [described.index(one) for one in described]
+
+
+def _stacked(chosen: Mapping[str, Variant], replicates: int) -> Any:
+    def stack(*values: Any) -> np.ndarray:
+        together = np.array(values)
+        kind = np.int32 if together.dtype.kind in "iu" else np.float32
+        return np.repeat(together.astype(kind), replicates)
+
+    trees = [variant.hyperparameters for variant in chosen.values()]
+    return () if trees[0] is None else jax.tree.map(stack, *trees)
+
+
+def _distinct(things: Any) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for thing in things:
+        if thing not in found:
+            found.append(thing)
+    return tuple(found)
+
+
+def _place(things: tuple[Any, ...], thing: Any) -> int:
+    return things.index(thing)
+
+
+def _required(value: Any) -> Any:
+    assert value is not None, "find_tickets fills it in"
+    return value

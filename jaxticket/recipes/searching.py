@@ -1,0 +1,109 @@
+"""From a recipe to how long a network trains and what it loses at each level."""
+
+import jax
+
+from jaxticket import allocate
+from jaxticket.allocate.base import Allocation
+from jaxticket.errors import TicketError
+from jaxticket.masks.prunable import Prunable, all_but_output, kernels, matching, path_string
+from jaxticket.protocol import Protocol
+from jaxticket.recipes.checks import check_times
+from jaxticket.recipes.recipe import Recipe
+from jaxticket.recipes.step import Step
+from jaxticket.types import Params
+
+_CONVOLUTIONS = "*convolution*"
+"""All layers that are one, shortcuts included, in all networks of `jaxticket.models`."""
+
+
+def make_protocol(recipe: Recipe, examples: int, evaluate_every: Step) -> Protocol:
+    """Makes the protocol: steps, batch size, and steps between evaluations.
+
+    Args:
+      recipe: the recipe.
+      examples: size of the training split, which says what an epoch is.
+      evaluate_every: between evaluations.
+
+    Returns:
+      The protocol.
+
+    Raises:
+      TicketError: if it does not fit so many examples.
+
+    Example:
+      >>> make_protocol(Recipe(steps=Step.parse("2ep")), 600, Step.parse("0.5ep"))
+      Protocol(steps=20, batch_size=60, evaluate_every=5)
+    """
+    steps = steps_an_epoch(recipe, examples)
+    check_times(recipe, steps)
+    every = evaluate_every.at(steps)
+    if every < 1:
+        raise TicketError(f"--evaluate-every: got {evaluate_every}, expected at least an iteration")
+    return Protocol(recipe.steps.at(steps), recipe.batch_size, every)
+
+
+def steps_an_epoch(recipe: Recipe, examples: int) -> int:
+    """Counts the whole batches of an epoch, by which every `Step.at` is read.
+
+    Args:
+      recipe: gives the batch size.
+      examples: size of the training split.
+
+    Returns:
+      The number of steps.
+
+    Raises:
+      TicketError: if not even one batch fits.
+
+    Example:
+      >>> steps_an_epoch(Recipe(batch_size=60), 5_000)
+      83
+    """
+    return Protocol(1, recipe.batch_size, 1).steps_an_epoch(examples)
+
+
+def make_allocation(recipe: Recipe, shapes: Params) -> Allocation:
+    """Makes the allocation: how many weights go at each level, and from where.
+
+    Args:
+      recipe: scope and rates.
+      shapes: params of the network, or their shapes.
+
+    Returns:
+      The allocation.
+
+    Raises:
+      TicketError: for a rate outside (0, 1).
+
+    Example:
+      >>> shapes = {"output": {"kernel": jax.ShapeDtypeStruct((4, 3), "float32")}}
+      >>> make_allocation(Recipe(), shapes).following({"output/kernel": 100})
+      {'output/kernel': 90}
+    """
+    if recipe.scope == "global":
+        return allocate.globally(recipe.prune_rate)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(shapes)
+    convolves = any(matching(_CONVOLUTIONS)(path_string(path), leaf) for path, leaf in leaves)
+    rates = {"*": recipe.prune_rate}
+    if recipe.convolution_prune_rate is not None and convolves:
+        rates[_CONVOLUTIONS] = recipe.convolution_prune_rate
+    if recipe.output_prune_rate:
+        rates["output/*"] = recipe.output_prune_rate
+    return allocate.layerwise(rates)
+
+
+def make_prunable(recipe: Recipe) -> Prunable:
+    """Says which leaves may be pruned: all kernels, without the output layer's at rate 0.
+
+    Args:
+      recipe: gives the output layer's rate.
+
+    Returns:
+      The predicate.
+
+    Example:
+      >>> import numpy as np
+      >>> make_prunable(Recipe(output_prune_rate=0.0))("output/kernel", np.ones((2, 2)))
+      False
+    """
+    return kernels if recipe.output_prune_rate else all_but_output
