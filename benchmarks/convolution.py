@@ -21,8 +21,8 @@ from benchmarks.common.options import Options, parse_options
 from benchmarks.common.report import Column, Findings, Row, finish, table
 from benchmarks.common.timing import Contender, interleave, ratio
 from experiments.common.command_line import run_main
+from experiments.common.configuration import check_positive
 from experiments.common.report import make_console
-from experiments.common.training import check_positive
 from jaxticket.models import choose_lowering, convolve
 from jaxticket.models._lowering import LOWERINGS
 

@@ -29,8 +29,8 @@ from benchmarks.common.targets import verdict
 from benchmarks.common.timing import Contender, interleave, ratio, spread
 from experiments import lenet
 from experiments.common.command_line import run_main
+from experiments.common.configuration import check_positive
 from experiments.common.report import make_console
-from experiments.common.training import check_positive
 from jaxticket.arms import DEFAULT_ARMS, check_arms
 from jaxticket.costs import PHASES
 from jaxticket.errors import TicketError

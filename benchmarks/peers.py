@@ -29,8 +29,8 @@ from benchmarks.common.report import Column, Findings, Row, finish, table
 from benchmarks.common.targets import Verdict, verdict
 from benchmarks.common.timing import Contender, Timings, interleave, ratio, spread
 from experiments.common.command_line import run_main
+from experiments.common.configuration import check_positive
 from experiments.common.report import make_console
-from experiments.common.training import check_positive
 from jaxticket.population import Plan, to_host
 from jaxticket.trainer import Networks
 

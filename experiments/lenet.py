@@ -20,105 +20,38 @@ earlier at 21 %, and is back at dense accuracy at 3.6 %; reinit falls below dens
 """
 
 import dataclasses
-from pathlib import Path
+import itertools
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-import tyro
 import xarray
 from rich.console import Console
 
 from experiments.common import lottery
-from experiments.common.command_line import parse, run_main
-from experiments.common.compilation import use_compilation_cache
-from experiments.common.distributed import Hosts, check_hosts, join
-from experiments.common.progress import ProgressDisplay
-from experiments.common.report import make_console
-from experiments.common.session import complete, device_line, execute, report
-from experiments.common.training import check_positive, make_allocation, make_optimizer
-from jaxticket import criteria, data, find_tickets, masks, prune
-from jaxticket.arms import DEFAULT_ARMS, check_arms
-from jaxticket.costs import Ledger
+from experiments.common.command_line import run_main
+from experiments.common.configuration import Configuration, published
+from experiments.common.experiment import Experiment, Problem, run
 from jaxticket.errors import TicketError
-from jaxticket.learners import preprocessing, supervised
-from jaxticket.learners.base import Learner
-from jaxticket.population import Plan, check_plan_name, use_all_cores
-from jaxticket.precision import check_precision, in_precision
-from jaxticket.protocol import Protocol
+from jaxticket.imp import Retraining, Variant
+from jaxticket.recipes import Step
 from jaxticket.records import Result
-from jaxticket.runs import CheckpointStore, RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-NOT_SCIENCE = {"science": False}
-"""Marks fields that do not change the results, so that they stay out of the run's hash."""
+STRATEGIES: dict[int, Retraining] = {1: "weights", 2: "learning_rate"}
+"""Of 1803.03635, appendix B: reset at every level, or train on and reset for the ticket alone."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Configuration):
     """What can be chosen; the text under each field is its help on the command line."""
 
-    dataset: str = "fashion_mnist_5k"
-    """fashion_mnist_5k, digits, fashion_mnist, mnist, or any TFDS image classification set."""
-    data_path: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
-    """Folder that holds the data set's files; the usual places if None."""
-    download: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
-    """Allow the network for the data set."""
-    replicates: int = 5
-    """Independent initialisations, each with its own data order."""
-    levels: int = 16
-    """Levels, the dense one included; level 15 has 3.6 % of the weights."""
-    steps: int = 600
-    """Training steps at each level."""
-    batch_size: int = 60
-    """Examples a step."""
-    evaluate_every: int = 40
-    """Steps between evaluations: the grid of the early-stop step."""
-    optimizer: str = "adam"
-    """adam, adamw, sgd, momentum or rmsprop."""
-    learning_rate: float = 2e-3
-    """Constant learning rate."""
-    initializer: str = "glorot_normal"
-    """Of the kernels, by its name in jaxticket.models.mlp; biases start at zero."""
-    inputs: str = "standardized"
-    """How pixels enter: standardized (by the training pixels) or unit_interval."""
-    criterion: str = "magnitude"
-    """What a weight is worth; a name from jaxticket.criteria, also behind inverse_."""
-    prune_rate: float = 0.2
-    """Share of the remaining weights that goes at each level."""
-    output_prune_rate: float = 0.1
-    """The same for the output layer; not used under global scope."""
-    scope: str = "layerwise"
-    """Where weights compete: layerwise or global."""
-    rewind_step: int = 0
-    """Training step that tickets go back to."""
-    rewind_moments: bool = False
-    """Rewind the optimizer's moments too."""
-    arms: tuple[str, ...] = DEFAULT_ARMS
-    """Names from jaxticket.arms; the ticket is always trained."""
-    seed: int = 0
-    """Everything random is derived from it by name."""
-    precision: str = "float32"
-    """In what networks compute: float32, tf32 (NVIDIA GPUs) or bfloat16; weights are float32."""
-    plan: str = dataclasses.field(default="auto", metadata=NOT_SCIENCE)
-    """How networks run here: auto; map, vmap or chunked on one device; mesh, mesh_vmap or
-    mesh_chunked on all."""
-    streaming: bool | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
-    """Feed the training set from the host; decided by its size if None. Changes no result."""
-    out: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
-    """Run directory; runs/lenet/<hash of the configuration> if None."""
-    fresh: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
-    """Discard what the run directory holds."""
-    preset: str = dataclasses.field(default="default", metadata=NOT_SCIENCE)
-    """Where the defaults come from: default, smoke or paper."""
-    check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
-    """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
-    hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(
-        default=Hosts(), metadata=NOT_SCIENCE
-    )
+    learning_rates: tuple[float, ...] = ()
+    """A sweep over learning rates, all of them one population."""
+    strategies: tuple[int, ...] = ()
+    """A sweep over strategies: 1 resets the weights at every level, 2 trains on, and its tickets
+    are the arm rewound."""
 
 
 DEFAULT = Config()
@@ -130,35 +63,98 @@ PRESETS = {
         dataset="digits",
         replicates=2,
         levels=3,
-        steps=60,
-        evaluate_every=20,
+        steps=Step.iterations(60),
+        evaluate_every=Step.iterations(20),
     ),
-    "paper": dataclasses.replace(
+    "paper": published(DEFAULT, "lenet-2019"),
+    "rates": dataclasses.replace(
         DEFAULT,
-        preset="paper",
-        dataset="mnist",
-        levels=20,
-        steps=50_000,
-        evaluate_every=100,
-        learning_rate=1.2e-3,
-        inputs="unit_interval",
+        preset="rates",
+        levels=10,
+        arms=("ticket", "reinit"),
+        learning_rates=(2e-4, 6e-4, 2e-3, 6e-3),
+    ),
+    "strategies": dataclasses.replace(
+        DEFAULT,
+        preset="strategies",
+        levels=10,
+        arms=("ticket", "reinit", "rewound"),
+        strategies=(1, 2),
     ),
 }
 
 
-def claims(counts: tuple[Any, ...]) -> list[Any]:
+def check(config: Config) -> None:
+    """Refuses sweeps that cannot be.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      TicketError: one line on the first thing that is wrong.
+    """
+    wrong = [rate for rate in config.learning_rates if not (rate > 0 and np.isfinite(rate))]
+    if wrong:
+        raise TicketError(f"--learning-rates: got {wrong[0]}, expected positive numbers")
+    strange = [number for number in config.strategies if number not in STRATEGIES]
+    if strange:
+        raise TicketError(f"--strategies: got {strange[0]}, expected 1, 2 or both")
+    if 2 in config.strategies and "rewound" not in config.arms:
+        raise TicketError(
+            "--strategies 2: got no arm rewound, expected it: its networks are the tickets"
+        )
+
+
+def variants(problem: Problem) -> dict[str, Variant] | None:
+    """Lists the searches of a sweep.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      One a learning rate and strategy; `None` without a sweep.
+    """
+    config: Config = problem.config
+    if not config.learning_rates and not config.strategies:
+        return None
+    rates = config.learning_rates or (config.learning_rate,)
+    return {
+        _name(config, rate, strategy): Variant(
+            {"learning_rate": float(rate)}, retraining=STRATEGIES[strategy]
+        )
+        for rate, strategy in itertools.product(rates, config.strategies or (1,))
+    }
+
+
+def _name(config: Config, rate: float, strategy: int) -> str:
+    parts = [f"rate {rate:g}"] if config.learning_rates else []
+    return ", ".join(parts + ([f"strategy {strategy}"] if config.strategies else []))
+
+
+def claims(problem: Problem) -> list[Any]:
     """Lists what a run must show; decided before any run.
 
     Args:
-      counts: the schedule.
+      problem: what is run.
 
     Returns:
       The claims, exact ones first.
     """
+    swept = variants(problem)
+    if swept is None:
+        return [*lottery.exact_claims(), *_claims_of_one_search()]
+    of_each = [
+        lottery.of_variant(claim, name)
+        for name, variant in swept.items()
+        if variant.retraining == "weights"
+        for claim in (lottery.matches_dense(13.5), lottery.beats("reinit", 13.5))
+    ]
+    strategies = [lottery.first_strategy_matches(13.5)] if problem.config.strategies else []
+    return [*lottery.exact_claims(), *of_each, *strategies]
+
+
+def _claims_of_one_search() -> list[Any]:
     return [
-        lottery.density_schedule(counts),
-        lottery.exact_zeros(),
-        lottery.nested_masks(),
         lottery.matches_dense(13.5),
         lottery.beats("reinit", 13.5),
         lottery.beats("reinit", 3.6),
@@ -171,57 +167,6 @@ def claims(counts: tuple[Any, ...]) -> list[Any]:
     ]
 
 
-def check_config(config: Config) -> None:
-    """Checks everything that can be checked before data are read or anything is written.
-
-    Args:
-      config: the configuration.
-
-    Raises:
-      TicketError: one line on the first thing that is wrong.
-    """
-    check_positive(
-        replicates=config.replicates,
-        levels=config.levels,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        evaluate_every=config.evaluate_every,
-    )
-    check_arms(config.arms)
-    check_plan_name(config.plan)
-    check_precision(config.precision)
-    check_hosts(config.hosts, config.plan)
-    criteria.by_name(config.criterion)
-    make_optimizer(config.optimizer, config.learning_rate)
-    make_allocation(config.scope, config.prune_rate, config.output_prune_rate)
-    preprocessing.check_name(config.inputs)
-    Protocol(config.steps, config.batch_size, config.evaluate_every).boundaries(config.rewind_step)
-    if not 0 <= config.seed < 2**32:
-        raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
-
-
-def make_learner(config: Config, dataset: data.Dataset) -> Learner:
-    """Makes the learner: LeNet-300-100 for the data's shape, cross-entropy, the optimizer.
-
-    Args:
-      config: the configuration.
-      dataset: gives input shape, classes and, if asked for, pixel mean and deviation.
-
-    Returns:
-      The learner.
-    """
-    from jaxticket import models
-
-    model = models.lenet_300_100(
-        tuple(dataset.train.images.shape[1:]), dataset.classes, initializer=config.initializer
-    )
-    return supervised(
-        in_precision(model, config.precision),
-        make_optimizer(config.optimizer, config.learning_rate),
-        preprocess=preprocessing.by_name(config.inputs, np.asarray(dataset.train.images)),
-    )
-
-
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
     """Draws the paper's figures.
 
@@ -230,10 +175,12 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
       result: masks, for the picture of the first layer.
 
     Returns:
-      Figures by file name.
+      Figures by file name, the main one first.
     """
     from jaxticket import plots
 
+    if "variant" in results.dims:
+        return {"tickets": plots.variants_against_density(results)}
     return {
         "tickets": plots.both_against_density(results),
         "accuracy": plots.accuracy_against_density(results),
@@ -259,6 +206,9 @@ def _draw_masks(results: xarray.Dataset, result: Result) -> "Figure":
     return plots.mask_images(pictures, (side, side) if side**2 == pixels else (pixels, 1))
 
 
+EXPERIMENT = Experiment("lenet", __doc__ or "", PRESETS, claims, draw, variants, check)
+
+
 def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
     """Runs the experiment.
 
@@ -269,49 +219,7 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
     Returns:
       The exit code.
     """
-    config = parse(PRESETS, "python -m experiments.lenet", __doc__ or "", arguments)
-    check_config(config)
-    use_compilation_cache()
-    use_all_cores(config.plan)
-    join(config.hosts)
-    check_precision(config.precision, jax.default_backend())
-    console, ledger = console or make_console(), Ledger()
-    with ledger.phase("data"):
-        dataset = data.load(config.dataset, path=config.data_path, download=config.download)
-    protocol = Protocol(config.steps, config.batch_size, config.evaluate_every)
-    protocol.steps_an_epoch(len(dataset.train.labels))
-    learner = make_learner(config, dataset)
-    allocation = make_allocation(config.scope, config.prune_rate, config.output_prune_rate)
-    shapes = jax.eval_shape(learner.init, jax.random.key(0)).params
-    counts = prune.schedule(allocation, masks.ones(shapes), config.levels)
-    plan = Plan.by_name(config.plan, config.replicates * len(config.arms))
-    directory = RunDirectory("lenet", config, config.out, fresh=config.fresh)
-
-    def search(store: CheckpointStore, progress: ProgressDisplay) -> Result:
-        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-        return find_tickets(
-            learner,
-            splits,
-            jax.random.key(config.seed),
-            protocol,
-            allocation,
-            levels=config.levels,
-            replicates=config.replicates,
-            criterion=criteria.by_name(config.criterion),
-            arms=config.arms,
-            rewind_step=config.rewind_step,
-            rewind_moments=config.rewind_moments,
-            plan=plan,
-            streaming=config.streaming,
-            store=store,
-            ledger=ledger,
-            on_progress=progress,
-        )
-
-    if not complete(directory):
-        console.print(f"{dataset.name}, {dataset.source}; {device_line(plan)}", markup=False)
-        execute(directory, config, dataset, plan, search, draw, claims(counts), console, ledger)
-    return report(directory, console, check=config.check, exact_only=config.preset == "smoke")
+    return run(EXPERIMENT, arguments, console)
 
 
 if __name__ == "__main__":

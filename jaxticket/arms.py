@@ -11,16 +11,19 @@ class Arm(NamedTuple):
     Attributes:
       mask: `ticket`, the mask that iterative pruning found at that level; `shuffle`, the same
         permuted within each layer; `oneshot`, the mask of the same counts that one pruning of
-        the trained dense network gives.
+        the trained dense network gives; `dense`, the mask that keeps everything.
       weights: the name of an action in `jaxticket.rewind`.
-      pruned: what pruned weights are held at, the name of a function in `jaxticket.held`.
       question: what the arm answers, for tables and help.
+      pruned: what pruned weights are held at, the name of a function in `jaxticket.held`.
+      order: `train`, the data order, dropout and augmentation of the ticket at that level;
+        `copy`, other ones.
     """
 
-    mask: Literal["ticket", "shuffle", "oneshot"]
+    mask: Literal["ticket", "shuffle", "oneshot", "dense"]
     weights: str
     question: str
     pruned: str = "zero"
+    order: Literal["train", "copy"] = "train"
 
 
 ARMS: dict[str, Arm] = {
@@ -36,6 +39,8 @@ ARMS: dict[str, Arm] = {
     "signed_reshuffle": Arm("ticket", "signed_reshuffle", "are signs and magnitudes enough?"),
     "signed_constant": Arm("ticket", "signed_constant", "are the signs alone enough?"),
     "rewound": Arm("ticket", "rewind", "what if tickets of other retraining are rewound?"),
+    "copy": Arm("ticket", "rewind", "is the ticket stable to the data's order?", order="copy"),
+    "dense": Arm("dense", "rewind", "is the dense network stable, level against level?"),
     "frozen": Arm("ticket", "rewind", "is zero the right value to prune to?", "initial"),
     "frozen_unless_shrunk": Arm(
         "ticket", "rewind", "is zero right where training went towards it?", "initial_unless_shrunk"

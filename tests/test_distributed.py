@@ -19,6 +19,7 @@ import pytest
 
 from experiments import lenet
 from experiments.common.command_line import parse
+from experiments.common.configuration import check_configuration
 from experiments.common.distributed import Hosts, check_hosts, join
 from jaxticket import TicketError, allocate, masks, models, prune, runs
 
@@ -226,7 +227,7 @@ def test_every_command_in_the_guide_is_understood():
     assert len(commands) == 8
     for words in commands:
         config = parse(lenet.PRESETS, "lenet", "", shlex.split(words))
-        lenet.check_config(config)
+        check_configuration(config)
     assert sum("--distributed" in words for words in commands) == 5
 
 

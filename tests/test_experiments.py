@@ -50,9 +50,9 @@ TINY = [
     "--plan",
     "map",
     "--steps",
-    "6",
+    "6it",
     "--evaluate-every",
-    "3",
+    "3it",
     "--levels",
     "3",
 ]
@@ -198,10 +198,19 @@ BAD = [
     (["--learning-rate", "0"], "--learning-rate: got 0.0, expected a positive number"),
     (["--learning-rate", "nan"], "--learning-rate: got nan"),
     (["--levels", "0"], "--levels: got 0, expected at least 1"),
-    (["--replicates", "0", "--steps", "-3"], "--replicates: got 0, --steps: got -3, expected"),
+    (["--replicates", "0", "--levels", "-3"], "--replicates: got 0, --levels: got -3, expected"),
+    (["--steps", "0it"], "--steps: got 0it"),
+    (["--strategies", "2"], "--strategies 2: got no arm rewound"),
+    (["--strategies", "3"], "--strategies: got 3, expected 1, 2 or both"),
+    (["--learning-rates", "0.1", "-1"], "--learning-rates: got -1.0"),
+    (["--model", "conv_3"], "unknown model 'conv_3': did you mean 'conv_2'"),
+    (["--dropout", "0.5", "--model", "resnet_20"], "dropout"),
+    (["--schedule", "step", "--drops", "70it"], "--drops"),
+    (["--warmup", "61it"], "--warmup"),
+    (["--model", "resnet_20", "--batch-size", "1"], "--batch-size"),
+    (["--model", "vgg_11"], "vgg_11"),
     (["--batch-size", "2000"], "batch size: got 2000, expected at most the 1257"),
-    (["--rewind-step", "60"], "rewind step: got 60, expected 0 to 59"),
-    (["--rewind-step", "-1"], "rewind step: got -1"),
+    (["--rewind-step", "60it"], "rewind.step: got 60"),
     (["--seed", "-1"], "--seed: got -1"),
     (["--levels", "80", "--prune-rate", "0.9"], "the schedule empties .* at level"),
     (["--levels", "200"], "the schedule prunes nothing at level .* of 199"),
@@ -270,12 +279,12 @@ def test_help_is_of_the_preset_that_was_asked_for(capsys):
 
 def test_the_paper_preset_is_the_published_protocol():
     paper = lenet.PRESETS["paper"]
-    assert (paper.dataset, paper.steps, paper.batch_size) == ("mnist", 50_000, 60)
+    assert (paper.dataset, str(paper.steps), paper.batch_size) == ("mnist", "50000it", 60)
     assert (paper.optimizer, paper.learning_rate) == ("adam", 1.2e-3)
     assert (paper.prune_rate, paper.output_prune_rate, paper.scope) == (0.2, 0.1, "layerwise")
     assert paper.replicates >= 5
     networks = paper.replicates * (paper.levels + (len(paper.arms) - 1) * (paper.levels - 1))
-    cost = f"{networks} networks, {networks * paper.steps / 1e6:.1f} million ticket-steps"
+    cost = f"{networks} networks, {networks * paper.steps.at(1) / 1e6:.1f} million ticket-steps"
     assert cost in (lenet.__doc__ or "")
 
 

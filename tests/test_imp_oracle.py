@@ -57,7 +57,7 @@ class Oracle(NamedTuple):
     setting: Setting
     images: np.ndarray
     labels: np.ndarray
-    order: Any  # (replicate, level, epoch) -> permutation
+    order: Any  # (replicate, level, epoch, purpose) -> permutation
 
     def gradients(self, w, chosen):
         x, y = self.images[chosen], self.labels[chosen]
@@ -73,7 +73,9 @@ class Oracle(NamedTuple):
             "bias": error.sum(axis=0),
         }
 
-    def train(self, w, mask, velocity, replicate, level, first, snapshot=None, held=None):
+    def train(
+        self, w, mask, velocity, replicate, level, first, snapshot=None, held=None, purpose="train"
+    ):
         """Trains from step `first`; gives the end, and weights and velocity at a snapshot."""
         keep = {"bias": 1, **mask}
         w = {name: w[name] * keep[name] for name in w}
@@ -83,7 +85,8 @@ class Oracle(NamedTuple):
             if step == snapshot:
                 kept = (w, velocity)
             epoch, place = divmod(step, an_epoch)
-            chosen = self.order(replicate, level, epoch)[place * BATCH : (place + 1) * BATCH]
+            order = self.order(replicate, level, epoch, purpose)
+            chosen = order[place * BATCH : (place + 1) * BATCH]
             used = {n: w[n] + held[n] if held and n in held else w[n] for n in w}
             g = self.gradients(used, chosen)
             velocity = {n: self.setting.momentum * velocity[n] + g[n] * keep[n] for n in w}
@@ -206,8 +209,8 @@ def drawn(*names):
 
 
 @functools.cache
-def order(replicate, level, epoch):
-    key = derive(ROOT, "replicate", replicate, "train", level, "order", epoch)
+def order(replicate, level, epoch, purpose):
+    key = derive(ROOT, "replicate", replicate, purpose, level, "order", epoch)
     return np.asarray(jax.random.permutation(key, 26))
 
 
@@ -286,6 +289,8 @@ def test_every_control_has_the_mask_of_its_definition(name, replicate):
         kind = cases.ARMS[arm].mask
         if kind == "ticket":
             same_mask(mask, levels[level][0])
+        elif kind == "dense":
+            assert all(leaf.all() for leaf in jax.tree.leaves(mask))
         elif kind == "oneshot":
             same_mask(mask, oracle.prune(dense[1], dense[0], oracle.counts(level)))
         else:
@@ -315,7 +320,10 @@ def test_every_control_trains_from_its_own_start_on_the_tickets_batches(name, re
             moving = still
         first = SETTINGS[name].rewind_step
         held = held_weights(name, replicate, cases.ARMS[arm].pruned, mask)
-        w, _ = oracle.train(start, mask, moving, replicate, level, first, held=held)
+        purpose = cases.ARMS[arm].order
+        w, _ = oracle.train(
+            start, mask, moving, replicate, level, first, held=held, purpose=purpose
+        )
         same_weights(name, network.params, w)
 
 

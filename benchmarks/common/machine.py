@@ -2,15 +2,13 @@
 
 import importlib.metadata
 import os
-import platform
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxticket.errors import TicketError
 from jaxticket.population import Plan, use_all_cores
-from jaxticket.runs.environment import describe_environment
+from jaxticket.runs.environment import describe_environment, processor
 
 DEVICES = ("auto", "cpu", "gpu")
 """What `--device` understands."""
@@ -80,7 +78,7 @@ def describe() -> dict[str, Any]:
         torch = None
     return {
         "kind": kind(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "torch": torch,
@@ -101,11 +99,3 @@ def line() -> str:
         f"{facts['kind']}, {facts['devices']['kind']}, {facts['processor']}; "
         f"jax {jax.__version__}; plan: {Plan.auto()}{busy}"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from benchmarks.common.machine import DEVICES
 from experiments.common.command_line import parse
-from experiments.common.training import check_positive
+from experiments.common.configuration import check_positive
 from jaxticket.errors import TicketError, unknown
 
 LEAST_ROUNDS = 5

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import optax
 
-from experiments.common.training import make_optimizer
 from jaxticket import data
 from jaxticket.errors import unknown
 from jaxticket.learners import preprocessing, supervised
 from jaxticket.learners.base import Learner
+from jaxticket.recipes import make_optimizer
 from jaxticket.types import Examples, Model
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 
 from experiments import lenet
-from experiments.common.training import make_allocation
+from experiments.common.experiment import make_problem
 from jaxticket import data, find_tickets
 from jaxticket.allocate.base import Allocation
 from jaxticket.costs import Ledger
@@ -17,6 +17,7 @@ from jaxticket.imp import Progress
 from jaxticket.learners.base import Learner
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
+from jaxticket.recipes import Step
 from jaxticket.runs import CheckpointStore
 from jaxticket.types import Data
 
@@ -53,13 +54,14 @@ def default_search(steps: int, arms: int, *, quick: bool) -> Search:
       The search.
     """
     chosen = lenet.PRESETS["smoke" if quick else "default"]
-    chosen = dataclasses.replace(chosen, steps=steps)
-    dataset = data.load(chosen.dataset)
+    chosen = dataclasses.replace(chosen, steps=Step.iterations(steps))
+    problem = make_problem(chosen, data.load(chosen.dataset))
+    every = min(problem.protocol.evaluate_every, steps)
     return Search(
-        lenet.make_learner(chosen, dataset),
-        {"train": dataset.train, "validation": dataset.validation, "test": dataset.test},
-        Protocol(chosen.steps, chosen.batch_size, min(chosen.evaluate_every, chosen.steps)),
-        make_allocation(chosen.scope, chosen.prune_rate, chosen.output_prune_rate),
+        problem.family({}),
+        problem.splits,
+        dataclasses.replace(problem.protocol, evaluate_every=every),
+        problem.allocation(),
         Plan.auto(chosen.replicates * arms),
         chosen.replicates,
     )

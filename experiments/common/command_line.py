@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from experiments.common import distributed
+from experiments.common.steps import command_line_registry
 from jaxticket.errors import TicketError, unknown
 from jaxticket.population.hosts import SharedError
 
@@ -52,7 +53,12 @@ def parse(
         raise unknown("preset", name, presets)
     default = presets[name]
     return tyro.cli(
-        type(default), args=words, default=default, description=description, prog=program
+        type(default),
+        args=words,
+        default=default,
+        description=description,
+        prog=program,
+        registry=command_line_registry(),
     )
 
 

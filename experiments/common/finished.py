@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxticket.costs import Costs
 from jaxticket.errors import TicketError, unknown
-from jaxticket.runs import read_json, read_results
+from jaxticket.runs import as_json, read_json, read_results
 
 if TYPE_CHECKING:
     import xarray
@@ -119,7 +118,7 @@ def options(config: dict[str, Any], preset: Any) -> list[str]:
       >>> options({"levels": 3, "rewind_moments": True}, Config())
       ['--levels', '3', '--rewind-moments']
     """
-    usual, before = _as_json(type(preset)()), _as_json(preset)
+    usual, before = as_json(type(preset)()), as_json(preset)
     words = []
     for field in dataclasses.fields(preset):
         value = config.get(field.name, usual[field.name])
@@ -132,10 +131,6 @@ def _option(name: str, value: Any, *, flag: bool) -> list[str]:
     if flag:
         return [f"--{name}" if value else f"--no-{name}"]
     return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-
-
-def _as_json(config: Any) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def _command(path: Path, module: ModuleType, content: dict[str, Any]) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import xarray
 
-from jaxticket.allocate.base import Counts
 from jaxticket.analysis import Claim, Interval, at_early_stop
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+from jaxticket.arms import ARMS
 
 FRANKLE = "Frankle & Carbin 2019, arXiv 1803.03635"
 TOLERANCE = 0.001
@@ -16,22 +16,16 @@ TOLERANCE = 0.001
 METRIC = "test_accuracy"
 
 
-def density_schedule(counts: tuple[Counts, ...]) -> Claim:
-    """Claims that every arm keeps exactly what the schedule says.
-
-    Args:
-      counts: the schedule, from exact integer arithmetic on the host.
-
-    Returns:
-      The claim.
-    """
+def density_schedule() -> Claim:
+    """Claims that every arm keeps exactly what the schedule says; dense arms keep everything."""
 
     def test(results: xarray.Dataset) -> Evidence:
-        kept = results["kept"]
-        wanted = np.array([_in_layers(level, results) for level in counts])
-        found = kept.values if "*" not in counts[0] else kept.sum("layer").values[..., None]
-        wrong = int(np.sum(found != wanted[None, :, None, :]))
-        return Evidence(float(wrong), None, wrong == 0)
+        pruned = [arm for arm in results["arm"].values if ARMS[str(arm)].mask != "dense"]
+        kept = results["kept"].sel(arm=pruned)
+        wanted = results["scheduled_in_layer"]
+        wrong = ((kept != wanted) & (wanted >= 0)).sum()
+        wrong += (kept.sum("layer") != results["scheduled"]).sum()
+        return Evidence(float(wrong), None, int(wrong) == 0)
 
     return Claim(
         "density-schedule",
@@ -41,6 +35,11 @@ def density_schedule(counts: tuple[Counts, ...]) -> Claim:
         exact=True,
         test=test,
     )
+
+
+def exact_claims() -> list[Claim]:
+    """Lists the claims that must hold in every run of every experiment, at any size."""
+    return [density_schedule(), exact_zeros(), nested_masks()]
 
 
 def exact_zeros() -> Claim:
@@ -209,7 +208,7 @@ def _at(
     """Makes a test at the level of a density, if the run has it and the arms."""
 
     def at_density(results: xarray.Dataset) -> Evidence:
-        density = 100 * results["density"].values
+        density = 100 * np.atleast_2d(results["density"].values)[0]
         level = int(np.abs(density - percent).argmin())
         missing = [arm for arm in arms if arm not in results["arm"]]
         if missing or abs(density[level] - percent) > 0.05 * percent:
@@ -225,7 +224,41 @@ def _none_of(counts: xarray.DataArray) -> Evidence:
     return Evidence(float(total), None, total == 0)
 
 
-def _in_layers(counts: Counts, results: xarray.Dataset) -> list[int]:
-    if "*" in counts:
-        return [counts["*"]]
-    return [counts[layer] for layer in results["layer"].values]
+def first_strategy_matches(percent: float) -> Claim:
+    """Claims that resetting at every level is at least as good as resetting once, at the end."""
+
+    def test(results: xarray.Dataset, level: int) -> Evidence:
+        values = at_early_stop(results, METRIC).sel(level=level)
+        first = values.sel(variant=_with("strategy 1", results), arm="ticket").mean("variant")
+        second = values.sel(variant=_with("strategy 2", results), arm="rewound").mean("variant")
+        return at_least(first.values - second.values, TOLERANCE)
+
+    return Claim(
+        f"strategy-1-matches-2-{percent:g}",
+        f"at {percent:g} % tickets of strategy 1 are at least as accurate as those of strategy 2",
+        f"{FRANKLE}, appendix B",
+        f"mean difference ≥ -{TOLERANCE:.1%}",
+        exact=False,
+        test=_at(percent, test),
+    )
+
+
+def _with(words: str, results: xarray.Dataset) -> list[str]:
+    return [name for name in results["variant"].values.tolist() if words in name]
+
+
+def of_variant(claim: Claim, variant: str) -> Claim:
+    """Makes a claim about one variant of a sweep.
+
+    Args:
+      claim: about the results of one search.
+      variant: its name.
+
+    Returns:
+      The claim.
+    """
+    return claim._replace(
+        id=f"{claim.id}-{variant.replace(' ', '-')}",
+        statement=f"{variant}: {claim.statement}",
+        test=lambda results: claim.test(results.sel(variant=variant)),
+    )

@@ -5,26 +5,46 @@ from typing import Any
 import numpy as np
 import xarray
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from jaxticket.analysis import at_early_stop, mean_interval
 from jaxticket.population import hosts
 
 
-def results_table(results: xarray.Dataset, metric: str = "test_accuracy") -> Table:
-    """Makes the table of densities: accuracy with its interval and early-stop step, by arm.
+def results_tables(results: xarray.Dataset, metric: str = "test_accuracy") -> list[RenderableType]:
+    """Makes the tables of densities: one, or one a variant of a sweep.
 
     Args:
       results: from `jaxticket.runs.to_dataset`.
       metric: an accuracy, read at each network's early-stop step.
 
     Returns:
+      Rich tables.
+    """
+    if "variant" not in results.dims:
+        return [results_table(results, metric)]
+    names = [str(name) for name in results["variant"].values]
+    return [results_table(results.sel(variant=name), metric, name) for name in names]
+
+
+def results_table(
+    results: xarray.Dataset, metric: str = "test_accuracy", variant: str = ""
+) -> Table:
+    """Makes the table of densities: accuracy with its interval and early-stop step, by arm.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`.
+      metric: an accuracy, read at each network's early-stop step.
+      variant: what the results are of, for the title.
+
+    Returns:
       A rich table.
     """
     # Narrow enough for five arms in 80 columns.
     table = Table(
-        title=f"{metric.replace('_', ' ')} at early stop, % ± 95 % interval @ early-stop step",
+        title=f"{f'{variant}: ' if variant else ''}{metric.replace('_', ' ')} at early stop, "
+        "% ± 95 % interval @ early-stop step",
         caption=f"means over {results.sizes['replicate']} replicates; level 0 comes first",
         box=box.SIMPLE_HEAD,
         padding=0,
@@ -75,12 +95,16 @@ def diverged_networks(results: xarray.Dataset) -> list[dict[str, Any]]:
       `arm`, `level`, `replicate` and `step` of each.
     """
     steps = results["diverged_step"]
+    steps = steps if "variant" in steps.dims else steps.expand_dims(variant=[""])
     found = []
-    for arm, level, replicate in np.argwhere(steps.values >= 0).tolist():
-        if level > 0 or arm == 0:
-            name = str(results["arm"].values[arm])
-            step = int(steps.values[arm, level, replicate])
-            found.append({"arm": name, "level": level, "replicate": replicate, "step": step})
+    for place in np.argwhere(steps.values >= 0).tolist():
+        here = dict(zip(steps.dims, place, strict=True))
+        if here["level"] > 0 or here["arm"] == 0:
+            step = steps.isel(here)
+            variant = {"variant": str(step["variant"].item())} if "variant" in results.dims else {}
+            name = {"arm": str(step["arm"].item()), "level": here["level"]}
+            last = {"replicate": here["replicate"], "step": int(step)}
+            found.append(variant | name | last)
     return found
 
 
@@ -100,7 +124,7 @@ def describe_diverged(networks: list[dict[str, Any]], shown: int = 5) -> str:
 went on, and these are left out of every mean; lower the learning rate'
     """
     names = [
-        f"{n['arm']} level {n['level']} replicate {n['replicate']} at step {n['step']}"
+        f"{_prefix(n)}{n['arm']} level {n['level']} replicate {n['replicate']} at step {n['step']}"
         for n in networks[:shown]
     ]
     rest = f" and {len(networks) - shown} more" if len(networks) > shown else ""
@@ -110,6 +134,10 @@ went on, and these are left out of every mean; lower the learning rate'
         f"the loss of {count} {verb} not finite: {', '.join(names)}{rest}; the others went on, "
         "and these are left out of every mean; lower the learning rate"
     )
+
+
+def _prefix(network: dict[str, Any]) -> str:
+    return f"{network['variant']}: " if "variant" in network else ""
 
 
 def make_console() -> Console:

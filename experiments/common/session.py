@@ -1,13 +1,11 @@
 """One run from configuration to verdicts: directory, store, search, results, figures."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import xarray
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
@@ -16,7 +14,6 @@ from experiments.common.report import (
     claims_table,
     describe_diverged,
     diverged_networks,
-    results_table,
 )
 from jaxticket.analysis import Claim, judge
 from jaxticket.costs import Ledger
@@ -26,9 +23,9 @@ from jaxticket.records import Result
 from jaxticket.runs import (
     CheckpointStore,
     RunDirectory,
+    as_json,
     read_json,
     read_results,
-    to_dataset,
     write_json,
     write_results,
 )
@@ -37,7 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Search = Callable[[CheckpointStore, ProgressDisplay], Result]
-Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
+Finish = Callable[[Result], "tuple[xarray.Dataset, dict[str, Figure]]"]
+Tables = Callable[[xarray.Dataset], list[RenderableType]]
 
 
 def complete(directory: RunDirectory) -> bool:
@@ -58,7 +56,7 @@ def execute(
     dataset: Dataset,
     plan: Plan,
     search: Search,
-    draw: Draw,
+    finish: Finish,
     claims: Sequence[Claim],
     console: Console,
     ledger: Ledger,
@@ -73,7 +71,7 @@ def execute(
       dataset: what is trained on.
       plan: how populations run.
       search: finds the tickets, given a store and a progress callback.
-      draw: makes the figures by name.
+      finish: makes results and figures, the main one first.
       claims: what to judge.
       console: where progress is shown.
       ledger: of the run, which `search` counts in.
@@ -96,28 +94,32 @@ def execute(
         from jaxticket import plots
 
         with ledger.phase("report"):
-            results = to_dataset(result)
+            results, figures = finish(result)
             write_results(directory.results, results)
-            plots.save(draw(results, result), directory.figures)
+            plots.save(figures, directory.figures)
             verdicts = judge(claims, results)
         content = {
             "experiment": directory.experiment,
-            "config": _plain(dataclasses.asdict(config)),
+            "config": as_json(config),
             "seconds": round(sum(ledger.seconds.values()), 1),
             "costs": costs,
             "claims": verdicts,
             "diverged": diverged_networks(results),
+            "figures": list(figures),
         }
         write_json(directory.summary, content)
 
     hosts.once(write)
 
 
-def report(directory: RunDirectory, console: Console, *, check: bool, exact_only: bool) -> int:
+def report(
+    directory: RunDirectory, tables: Tables, console: Console, *, check: bool, exact_only: bool
+) -> int:
     """Prints what a complete run found, and decides the exit code.
 
     Args:
       directory: of a complete run.
+      tables: makes what is printed of the results.
       console: where to print.
       check: whether a claim that does not hold fails the run.
       exact_only: whether only the exact claims are asserted, as at smoke size.
@@ -125,13 +127,16 @@ def report(directory: RunDirectory, console: Console, *, check: bool, exact_only
     Returns:
       0, or 1 if a network diverged or a checked claim does not hold.
     """
-    return hosts.once(lambda: _report(directory, console, check, exact_only))
+    return hosts.once(lambda: _report(directory, tables, console, check, exact_only))
 
 
-def _report(directory: RunDirectory, console: Console, check: bool, exact_only: bool) -> int:
+def _report(
+    directory: RunDirectory, tables: Tables, console: Console, check: bool, exact_only: bool
+) -> int:
     results = read_results(directory.results)
     summary = read_json(directory.summary)
-    console.print(results_table(results))
+    for table in tables(results):
+        console.print(table)
     console.print(claims_table(summary["claims"]))
     for line in describe_costs(summary["costs"]):
         console.print(line, markup=False, highlight=False)
@@ -165,7 +170,3 @@ def device_line(plan: Plan) -> str:
 
 def _complain(message: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {message}", markup=False)
-
-
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(v) if isinstance(v, Path) else v for name, v in config.items()}

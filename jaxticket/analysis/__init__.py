@@ -1,16 +1,30 @@
 """What is measured: pure functions over results and checkpoints, one file an instrument."""
 
 from jaxticket.analysis.claims import Claim, Evidence, judge
-from jaxticket.analysis.early_stopping import at_early_stop, early_stop_step
+from jaxticket.analysis.connectivity import barriers
+from jaxticket.analysis.early_stopping import (
+    at_early_stop,
+    at_end,
+    at_start,
+    early_stop_step,
+)
+from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
 from jaxticket.analysis.statistics import Interval, mean_interval, paired_interval
 
 __all__ = [
     "Claim",
     "Evidence",
     "Interval",
+    "alphas",
     "at_early_stop",
+    "at_end",
+    "at_start",
+    "barriers",
     "early_stop_step",
+    "error_barrier",
+    "interpolate",
     "judge",
+    "linear_path",
     "mean_interval",
     "paired_interval",
 ]

@@ -35,6 +35,7 @@ class Claim(NamedTuple):
       expected: what counts as holding, decided beforehand.
       exact: whether it is exact, so that it must hold at any size of run.
       test: `test(results) -> Evidence`.
+      paper: the paper's own number, `None` where it states none for this case.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Claim(NamedTuple):
     expected: str
     exact: bool
     test: Callable[["xarray.Dataset"], Evidence]
+    paper: str | None = None
 
 
 def judge(claims: Iterable[Claim], results: "xarray.Dataset") -> list[dict[str, Any]]:
@@ -53,8 +55,8 @@ def judge(claims: Iterable[Claim], results: "xarray.Dataset") -> list[dict[str, 
       results: from `jaxticket.runs`.
 
     Returns:
-      One JSON-like dict a claim: `id`, `statement`, `source`, `expected`, `exact`, `measured`,
-      `interval` (low, high), `replicates` and `holds`.
+      One JSON-like dict a claim: `id`, `statement`, `source`, `paper`, `expected`, `exact`,
+      `measured`, `interval` (low, high), `replicates` and `holds`.
 
     Example:
       >>> always = lambda results: Evidence(1.0, None, True)
@@ -126,6 +128,7 @@ def _verdict(claim: Claim, evidence: Evidence) -> dict[str, Any]:
         "id": claim.id,
         "statement": claim.statement,
         "source": claim.source,
+        "paper": claim.paper,
         "expected": claim.expected,
         "exact": claim.exact,
         "measured": evidence.measured,

@@ -46,3 +46,45 @@ def at_early_stop(dataset: "xarray.Dataset", name: str) -> "xarray.DataArray":
     stop = dataset["early_stop_step"]
     known = stop.where(stop >= 0, dataset["step"][0])
     return dataset[name].sel(step=known).drop_vars("step").where(dataset["valid"] & (stop >= 0))
+
+
+def at_start(dataset: "xarray.Dataset", name: str) -> "xarray.DataArray":
+    """Reads a curve where each network begins to train: what its mask and weights are worth alone.
+
+    Args:
+      dataset: from `jaxticket.runs`.
+      name: a curve, e.g. `"test_accuracy"`.
+
+    Returns:
+      The values (arm, level, replicate); NaN where the network is not valid.
+
+    Example:
+      See `experiments.deconstructing`.
+    """
+    return _where_evaluated(dataset, name, 0)
+
+
+def at_end(dataset: "xarray.Dataset", name: str) -> "xarray.DataArray":
+    """Reads a curve at the last step of training.
+
+    Args:
+      dataset: from `jaxticket.runs`.
+      name: a curve, e.g. `"test_accuracy"`.
+
+    Returns:
+      The values (arm, level, replicate); NaN where the network is not valid.
+
+    Example:
+      See `experiments.retraining`.
+    """
+    return _where_evaluated(dataset, name, -1)
+
+
+def _where_evaluated(dataset: "xarray.Dataset", name: str, place: int) -> "xarray.DataArray":
+    """Reads a curve at its first or last evaluation."""
+    import numpy as np
+
+    known = np.isfinite(dataset[name].values)
+    steps = dataset[name]["step"].where(dataset[name].copy(data=known))
+    step = steps.min("step") if place == 0 else steps.max("step")
+    return dataset[name].sel(step=step.fillna(dataset["step"][0])).where(dataset["valid"])

@@ -7,6 +7,7 @@ from jaxticket.criteria.magnitude import (
     large_initial_large_final,
     magnitude,
     magnitude_at_initialization,
+    small_initial_small_final,
 )
 from jaxticket.criteria.random import random
 from jaxticket.errors import unknown
@@ -15,6 +16,7 @@ CRITERIA = {
     "magnitude": magnitude,
     "magnitude_at_initialization": magnitude_at_initialization,
     "large_initial_large_final": large_initial_large_final,
+    "small_initial_small_final": small_initial_small_final,
     "large_final_same_sign": large_final_same_sign,
     "magnitude_increase": magnitude_increase,
     "movement": movement,
@@ -59,5 +61,6 @@ __all__ = [
     "magnitude_increase",
     "movement",
     "random",
+    "small_initial_small_final",
     "stateless",
 ]

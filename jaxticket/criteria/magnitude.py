@@ -64,6 +64,27 @@ def large_initial_large_final() -> Criterion:
     return elementwise(lambda initial, final: jnp.minimum(jnp.abs(initial), jnp.abs(final)))
 
 
+def small_initial_small_final() -> Criterion:
+    """Scores by the larger of both magnitudes, negated: −max(|θ_0|, |θ_T|).
+
+    Keeping the top k keeps exactly the weights with |θ_0| < t and |θ_T| < t for the one
+    threshold t that leaves k of them.
+
+    Returns:
+      The criterion.
+
+    Example:
+      >>> import jax
+      >>> from jaxticket.criteria import Evidence
+      >>> evidence = Evidence({"w": jnp.array([-2.0])}, {"w": jnp.ones(1)}, jax.random.key(0))
+      >>> small_initial_small_final().score((), evidence)["w"].tolist()
+      [-2.0]
+
+    Source: "small_init_small_final" of 1905.01067.
+    """
+    return elementwise(lambda initial, final: -jnp.maximum(jnp.abs(initial), jnp.abs(final)))
+
+
 def large_final_same_sign() -> Criterion:
     """Scores by final magnitude along the initial sign: sign(θ_0) θ_T.
 

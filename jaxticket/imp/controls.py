@@ -26,6 +26,7 @@ class Start(NamedTuple):
     Attributes:
       mask_rule: which mask its arm takes, an index into `MASK_RULES`.
       action: which weights its arm takes, an index into the run's actions.
+      copied: whether its arm has a data order of its own.
       held: what its arm holds pruned weights at, an index into the run's.
       level: its level.
       key: its replicate's key.
@@ -43,6 +44,7 @@ class Start(NamedTuple):
 
     mask_rule: Any
     action: Any
+    copied: Any
     held: Any
     level: Any
     key: Any
@@ -138,7 +140,8 @@ def _start_one(setup: Setup) -> Callable[[Start], Networks]:
             hold = setup.family(start.hyperparameters).hold
             assert hold is not None, "checked by find_tickets"
             state = hold(state, values)
-        key = derive(start.key, "train", start.level)
+        orders = [derive(start.key, order, start.level) for order in ("train", "copy")]
+        key = jax.lax.select(start.copied, orders[1], orders[0])
         return Networks(state, mask, key, start.hyperparameters, start.begins)
 
     return one
@@ -163,7 +166,17 @@ def _oneshot_mask(setup: Setup) -> Callable[[Start], Mask]:
     return mask_of
 
 
-MASK_RULES = {"ticket": _ticket_mask, "shuffle": _shuffled_mask, "oneshot": _oneshot_mask}
+def _dense_mask(setup: Setup) -> Callable[[Start], Mask]:
+    del setup
+    return lambda start: jax.tree.map(jnp.ones_like, start.ticket_mask)
+
+
+MASK_RULES = {
+    "ticket": _ticket_mask,
+    "shuffle": _shuffled_mask,
+    "oneshot": _oneshot_mask,
+    "dense": _dense_mask,
+}
 """How an arm gets its mask, by the name that `jaxticket.arms` uses."""
 
 
@@ -214,6 +227,7 @@ def _gather(
     return Start(
         mask_rule=np.array([rules.index(ARMS[c.arm].mask) for c in chosen], np.int32),
         action=np.array([actions.index(ARMS[c.arm].weights) for c in chosen], np.int32),
+        copied=np.array([ARMS[c.arm].order == "copy" for c in chosen]),
         held=np.array([held.index(ARMS[c.arm].pruned) for c in chosen], np.int32),
         level=np.array([c.level for c in chosen], np.int32),
         key=lineages.keys[rows],

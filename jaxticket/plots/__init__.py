@@ -13,6 +13,7 @@ from jaxticket.plots.density import (
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
 from jaxticket.plots.style import APPEARANCES, Appearance
+from jaxticket.plots.sweeps import variants_against_density
 
 __all__ = [
     "APPEARANCES",
@@ -24,4 +25,5 @@ __all__ = [
     "learning_curves",
     "mask_images",
     "save",
+    "variants_against_density",
 ]

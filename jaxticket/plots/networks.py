@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxticket.analysis import at_early_stop
+from jaxticket.analysis import at_early_stop, at_end, at_start
 from jaxticket.errors import TicketError, unknown
 
 if TYPE_CHECKING:
@@ -106,6 +106,18 @@ def stopped(results: "xarray.Dataset", metric: str | None) -> "xarray.DataArray"
         return at_early_stop(results, metric)
     steps = results["early_stop_step"]
     return steps.where(results["valid"] & (steps >= 0))
+
+
+def read(results: "xarray.Dataset", metric: str, step: str) -> "xarray.DataArray":
+    """Reads a curve at `early_stop`, before training (`start`) or after it (`end`).
+
+    Returns:
+      (arm, level, replicate), NaN where a network is not valid.
+    """
+    readers = {"early_stop": stopped, "start": at_start, "end": at_end}
+    if step not in readers:
+        raise unknown("step", step, readers)
+    return readers[step](results, metric)
 
 
 def invalid_counts(results: "xarray.Dataset", arm: str) -> tuple[np.ndarray, int]:

@@ -46,6 +46,11 @@ APPEARANCES: dict[str, Appearance] = {
     "signed_reinit": Appearance("#999933", "<"),
     "signed_reshuffle": Appearance("#332288", ">"),
     "signed_constant": Appearance("#117733", "p"),
+    "rewound": Appearance("#88ccee", "h"),
+    "copy": Appearance("#44aa99", "1"),
+    "dense": Appearance("#661100", "_"),
+    "frozen": Appearance("#aa4499", "d"),
+    "frozen_unless_shrunk": Appearance("#6699cc", "8"),
 }
 """The look of every arm, by name."""
 

@@ -7,7 +7,7 @@ A run directory holds `config.json`, `environment.json`, `checkpoints/`, `result
 from jaxticket.runs.checkpoints import CheckpointStore
 from jaxticket.runs.directory import RunDirectory, run_hash
 from jaxticket.runs.environment import describe_environment
-from jaxticket.runs.files import read_json, write_json
+from jaxticket.runs.files import as_json, read_json, write_json
 from jaxticket.runs.loading import Run, load
 from jaxticket.runs.results import read_results, to_dataset, write_results
 
@@ -15,6 +15,7 @@ __all__ = [
     "CheckpointStore",
     "Run",
     "RunDirectory",
+    "as_json",
     "describe_environment",
     "load",
     "read_json",

@@ -13,7 +13,7 @@ import jax
 from jaxticket.errors import TicketError
 from jaxticket.population import hosts
 from jaxticket.runs.environment import describe_environment
-from jaxticket.runs.files import read_json, write_json
+from jaxticket.runs.files import as_json, read_json, write_json
 
 _PATIENCE = 60.0
 """Seconds that a network file system may take to show a file to another host."""
@@ -79,7 +79,7 @@ class RunDirectory:
         self._content = {
             "experiment": experiment,
             "hash": run_hash(config),
-            "config": dataclasses.asdict(config),
+            "config": as_json(config),
         }
         hosts.check_same("configuration", f"{experiment} {run_hash(config)}")
         hosts.once(lambda: self._open(config, fresh))
@@ -165,7 +165,7 @@ class RunDirectory:
 
     def _check_same(self, config: Any) -> None:
         there = read_json(self._config_file)
-        mine = json.loads(json.dumps(self._content, default=str))
+        mine = self._content
         names = [field.name for field in _science(config)]
         faults = [
             f"{name} {there['config'].get(name)!r} there, {mine['config'][name]!r} now"
@@ -192,7 +192,7 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._config_file.exists():
-                write_json(self._config_file, json.loads(json.dumps(self._content, default=str)))
+                write_json(self._config_file, self._content)
             (self.path / ".writable").touch()
             (self.path / ".writable").unlink()
         except OSError as error:

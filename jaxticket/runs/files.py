@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written beside their place, then renamed."""
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -88,3 +89,32 @@ def _finite(content: Any) -> Any:
     if isinstance(content, float) and content - content != 0:
         return None
     return content
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """Gives a configuration as JSON would have it.
+
+    Args:
+      config: a dataclass; values that JSON does not know are written as they print, and nested
+        dataclasses that do not say how as their fields.
+
+    Returns:
+      Its fields by name.
+
+    Example:
+      >>> @dataclasses.dataclass
+      ... class Config:
+      ...     out: Path = Path("runs")
+      >>> as_json(Config())
+      {'out': 'runs'}
+    """
+    return json.loads(json.dumps(_fields(config), default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    prints = type(value).__str__ is not object.__str__
+    return str(value) if prints else _fields(value)
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxticket import masks
+from jaxticket.allocate.base import Counts
 from jaxticket.errors import TicketError
 from jaxticket.records import Record, Result
 from jaxticket.runs.files import replacing
@@ -30,9 +31,11 @@ def to_dataset(result: Result) -> "xarray.Dataset":
     Returns:
       Curves `<split>_<metric>` (arm, level, replicate, step); `early_stop_step`,
       `diverged_step` (−1: never) and `valid` (arm, level, replicate); `kept` (arm, level,
-      replicate, layer) and `size` (layer), weights; `nonzero_pruned` (arm, level, replicate),
-      pruned weights that are not 0.0 after training, and `regrown` (level, replicate), weights
-      of the ticket's mask that the level before had pruned: both 0 by contract; coordinates
+      replicate, layer) and `size` (layer), weights; `scheduled` (level) and `scheduled_in_layer`
+      (level, layer), what was to be kept, −1 where layers compete; `nonzero_pruned` (arm, level,
+      replicate), pruned weights that are not 0.0 after training, and `regrown` (level,
+      replicate), weights of the ticket's mask that the level before had pruned: both 0 by
+      contract; coordinates
       also hold `density` (level). A sweep adds a first dimension, `variant`, to all but `size`,
       so that `dataset.sel(variant=...)` is the dataset of one search.
 
@@ -62,6 +65,9 @@ def to_dataset(result: Result) -> "xarray.Dataset":
     for name in names:
         dataset[name].attrs["units"] = UNITS.get(name.split("_", 1)[1], "")
     dataset["size"] = ("layer", list(sizes.values()))
+    dataset["scheduled"] = (("variant", "level"), _scheduled(result, ["*"]).sum(axis=-1))
+    in_layer = _scheduled(result, list(sizes))
+    dataset["scheduled_in_layer"] = (("variant", "level", "layer"), in_layer)
     dataset["kept"] = ((*dims, "layer"), _per_network(result, _kept))
     dataset["nonzero_pruned"] = (dims, _per_network(result, _nonzero_pruned))
     dataset["regrown"] = (("variant", "level", "replicate"), _regrown(result))
@@ -162,6 +168,16 @@ def _prunable_leaves(record: Record) -> list[np.ndarray]:
     return jax.tree.leaves(paired)
 
 
+def _scheduled(result: Result, layers: list[str]) -> np.ndarray:
+    """Gives what the schedules keep in each layer, or in `*`, all layers together."""
+
+    def kept(counts: Counts, layer: str) -> int:
+        return sum(counts.values()) if layer == "*" else counts.get(layer, -1)
+
+    rows = [[[kept(c, layer) for layer in layers] for c in s] for s in result.schedules.values()]
+    return np.array(rows, np.int64)
+
+
 def _regrown(result: Result) -> np.ndarray:
     tickets = sorted((r for r in result.records if r.arms[0] == "ticket"), key=lambda r: r.levels)
     counts = np.zeros((len(result.variants), result.levels, result.replicates), np.int64)
@@ -183,8 +199,8 @@ def _leaves(tree: Any) -> list[np.ndarray]:
 def _valid(result: Result, diverged: np.ndarray) -> np.ndarray:
     """Marks networks that stayed finite and whose mask came from networks that did.
 
-    The mask of level n comes from the ticket's levels before n, or, for one-shot arms, from
-    level 0 alone.
+    The mask of level n comes from the ticket's levels before n, or, for one-shot and dense arms,
+    from level 0 alone.
     """
     from jaxticket.arms import ARMS
 
@@ -192,6 +208,6 @@ def _valid(result: Result, diverged: np.ndarray) -> np.ndarray:
     valid = finite.copy()
     for index, arm in enumerate(result.arms):
         for level in range(1, result.levels):
-            ancestors = 1 if ARMS[arm].mask == "oneshot" else level
+            ancestors = 1 if ARMS[arm].mask in ("oneshot", "dense") else level
             valid[:, index, level] &= finite[:, 0, :ancestors].all(axis=1)
     return valid

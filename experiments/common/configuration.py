@@ -1,0 +1,125 @@
+"""What every experiment lets one choose: a recipe, and how much of it is run, where and how."""
+
+import dataclasses
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+from experiments.common.distributed import Hosts, check_hosts
+from jaxticket import criteria
+from jaxticket.arms import DEFAULT_ARMS, check_arms
+from jaxticket.errors import TicketError
+from jaxticket.population import check_plan_name
+from jaxticket.precision import check_precision
+from jaxticket.recipes import Recipe, Step, by_name, check_recipe
+
+NOT_SCIENCE = {"science": False}
+"""Marks fields that do not change the results, so that they stay out of the run's hash."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration(Recipe):
+    """What can be chosen; the text under each field is its help on the command line."""
+
+    dataset: str = "fashion_mnist_5k"
+    """fashion_mnist_5k, digits, fashion_mnist, mnist, or any TFDS image classification set."""
+    data_path: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
+    """Folder that holds the data set's files; the usual places if None."""
+    download: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
+    """Allow the network for the data set."""
+    replicates: int = 5
+    """Independent initialisations, each with its own data order."""
+    levels: int = 16
+    """Levels, the dense one included."""
+    evaluate_every: Step = Step.iterations(40)  # noqa: RUF009
+    """Between evaluations: the grid of the early-stop step."""
+    criterion: str = "magnitude"
+    """What a weight is worth; a name from jaxticket.criteria, also behind inverse_."""
+    rewind_moments: bool = False
+    """Rewind the optimizer's moments too."""
+    arms: tuple[str, ...] = DEFAULT_ARMS
+    """Names from jaxticket.arms; the ticket is always trained."""
+    seed: int = 0
+    """Everything random is derived from it by name."""
+    precision: str = "float32"
+    """In what networks compute: float32, tf32 (NVIDIA GPUs) or bfloat16; weights are float32."""
+    plan: str = dataclasses.field(default="auto", metadata=NOT_SCIENCE)
+    """How networks run here: auto; map, vmap or chunked on one device; mesh, mesh_vmap or
+    mesh_chunked on all."""
+    streaming: bool | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
+    """Feed the training set from the host; decided by its size if None. Changes no result."""
+    out: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
+    """Run directory; runs/<experiment>/<hash of the configuration> if None."""
+    fresh: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
+    """Discard what the run directory holds."""
+    preset: str = dataclasses.field(default="default", metadata=NOT_SCIENCE)
+    """Where the defaults come from: default, smoke or paper."""
+    check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
+    """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
+    hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(
+        default=Hosts(), metadata=NOT_SCIENCE
+    )
+
+
+Config = TypeVar("Config", bound=Configuration)
+
+
+def published(config: Config, name: str) -> Config:
+    """Puts a published recipe, its data set and its levels into a configuration.
+
+    Args:
+      config: the configuration.
+      name: of a recipe in `jaxticket.recipes.RECIPES`.
+
+    Returns:
+      The configuration, as the preset `paper`.
+    """
+    paper = by_name(name)
+    fields = dataclasses.fields(paper.recipe)
+    numbers = {field.name: getattr(paper.recipe, field.name) for field in fields}
+    return dataclasses.replace(
+        config,
+        preset="paper",
+        dataset=paper.dataset,
+        levels=paper.levels,
+        evaluate_every=paper.evaluate_every,
+        **numbers,
+    )
+
+
+def check_configuration(config: Configuration) -> None:
+    """Checks everything that can be checked before data are read or anything is written.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      TicketError: one line on the first thing that is wrong.
+    """
+    check_positive(replicates=config.replicates, levels=config.levels)
+    check_recipe(config)
+    check_arms(config.arms)
+    check_plan_name(config.plan)
+    check_precision(config.precision)
+    check_hosts(config.hosts, config.plan)
+    criteria.by_name(config.criterion)
+    if not 0 <= config.seed < 2**32:
+        raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
+
+
+def check_positive(**sizes: int) -> None:
+    """Checks sizes that must be at least 1, all at once.
+
+    Args:
+      **sizes: values by option name.
+
+    Raises:
+      TicketError: naming every offender.
+
+    Example:
+      >>> check_positive(levels=16, replicates=5)
+    """
+    wrong = [f"--{n.replace('_', '-')}: got {v}" for n, v in sizes.items() if v < 1]
+    if wrong:
+        raise TicketError(f"{', '.join(wrong)}, expected at least 1")

@@ -1,0 +1,222 @@
+"""Claims and tables about sweeps: one cell of (variant, arm, when) against another."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray
+from rich import box
+from rich.table import Table
+
+from jaxticket.analysis import Claim, at_early_stop, at_end, at_start, mean_interval
+from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+from jaxticket.errors import TicketError
+
+READ = {"early_stop": at_early_stop, "start": at_start, "end": at_end}
+"""Where a curve is read, by name."""
+
+WORDS = {"early_stop": "", "start": " before training", "end": " after training"}
+
+
+class Cell(NamedTuple):
+    """Networks that a claim compares.
+
+    Attributes:
+      variant: of the sweep.
+      arm: the arm.
+      when: a key of `READ`.
+      dense: whether the dense network is meant, whatever the density.
+    """
+
+    variant: str
+    arm: str = "ticket"
+    when: str = "early_stop"
+    dense: bool = False
+
+    def __str__(self) -> str:
+        """Names it in a claim."""
+        what = "dense" if self.dense else self.arm
+        return f"{self.variant} {what}{WORDS[self.when]}"
+
+    @property
+    def slug(self) -> str:
+        """Names it in the id of a claim."""
+        return str(self).replace(" ", "-").replace("_", "-").replace(",", "").replace("=", "-")
+
+    def values(self, results: xarray.Dataset, percent: float) -> np.ndarray | str:
+        """Reads test accuracy at a density: `float[replicates]`, or what the run lacks."""
+        if self.variant not in results["variant"]:
+            return f"the variant {self.variant}"
+        if self.arm not in results["arm"]:
+            return f"the arm {self.arm}"
+        here = results.sel(variant=self.variant)
+        density = 100 * here["density"].values
+        level = 0 if self.dense else int(np.abs(density - percent).argmin())
+        if not self.dense and abs(density[level] - percent) > 0.1 * percent:
+            return f"a level at {percent:g} %"
+        return READ[self.when](here, "test_accuracy").sel(arm=self.arm, level=level).values
+
+
+def more(first: Cell, second: Cell, percent: float, source: str, paper: str | None = None) -> Claim:
+    """Claims that the first is more accurate than the second, paired by replicate."""
+    return Claim(
+        f"{first.slug}-more-than-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} is more accurate than {second}",
+        source,
+        "95 % interval of the difference above 0",
+        exact=False,
+        test=lambda results: _compare(results, percent, first, second),
+        paper=paper,
+    )
+
+
+def as_good(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
+    """Claims that the first is at least as accurate as the second, to a tolerance stated first."""
+    return Claim(
+        f"{first.slug}-as-good-as-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} is at least as accurate as {second}",
+        source,
+        f"mean difference ≥ -{tolerance:.1%}",
+        exact=False,
+        test=lambda results: _compare(results, percent, first, second, tolerance),
+    )
+
+
+def more_than(cell: Cell, value: float, percent: float, source: str) -> Claim:
+    """Claims that a cell is more accurate than a number."""
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = cell.values(results, percent)
+        return (
+            not_computable(f"needs {found}") if isinstance(found, str) else greater(found - value)
+        )
+
+    return Claim(
+        f"{cell.slug}-more-than-{100 * value:g}-{percent:g}",
+        f"at {percent:g} %, {cell} is more accurate than {value:.0%}",
+        source,
+        f"95 % interval of accuracy - {value:.0%} above 0",
+        exact=False,
+        test=test,
+    )
+
+
+def near(cell: Cell, value: float, percent: float, tolerance: float, source: str) -> Claim:
+    """Claims that a cell's mean accuracy is a number, to a tolerance."""
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = cell.values(results, percent)
+        if isinstance(found, str):
+            return not_computable(f"needs {found}")
+        interval = mean_interval(found - value)
+        if interval.number < 2:
+            return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
+        return Evidence(interval.mean, interval, abs(interval.mean) <= tolerance)
+
+    return Claim(
+        f"{cell.slug}-near-{100 * value:g}-{percent:g}",
+        f"at {percent:g} %, {cell} has an accuracy of {value:.0%}",
+        source,
+        f"mean within {tolerance:.0%}",
+        exact=False,
+        test=test,
+    )
+
+
+def _compare(
+    results: xarray.Dataset,
+    percent: float,
+    first: Cell,
+    second: Cell,
+    tolerance: float | None = None,
+) -> Evidence:
+    one, other = (cell.values(results, percent) for cell in (first, second))
+    for found in (one, other):
+        if isinstance(found, str):
+            return not_computable(f"needs {found}")
+    difference = np.subtract(one, other)
+    return greater(difference) if tolerance is None else at_least(difference, tolerance)
+
+
+def variants_by_arm(results: xarray.Dataset, percent: float, when: str = "early_stop") -> Table:
+    """Makes the table of variants (rows) and arms (columns) at one density.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`, of a sweep.
+      percent: the density.
+      when: a key of `READ`.
+
+    Returns:
+      A rich table.
+    """
+    arms = [str(arm) for arm in results["arm"].values]
+    table = _table(f"test accuracy{WORDS[when]} at {percent:g} % of the weights", results, arms)
+    for name in results["variant"].values:
+        here = results.sel(variant=name)
+        level = int(np.abs(100 * here["density"].values - percent).argmin())
+        values = READ[when](here, "test_accuracy").isel(level=level)
+        table.add_row(str(name), *(_cell(values.sel(arm=arm).values) for arm in arms))
+    return table
+
+
+def variants_by_density(results: xarray.Dataset, arm: str, when: str = "early_stop") -> Table:
+    """Makes the table of variants (rows) and densities (columns) of one arm.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`, of a sweep.
+      arm: the arm.
+      when: a key of `READ`.
+
+    Returns:
+      A rich table.
+    """
+    densities = np.atleast_2d(results["density"].values)[0]
+    columns = [f"{density:.1%}" for density in densities]
+    table = _table(f"test accuracy{WORDS[when]} of the {arm} by density", results, columns)
+    for name in results["variant"].values:
+        values = READ[when](results.sel(variant=name), "test_accuracy").sel(arm=arm)
+        table.add_row(str(name), *(_cell(values.isel(level=n).values) for n in range(len(columns))))
+    return table
+
+
+def _table(title: str, results: xarray.Dataset, columns: list[str]) -> Table:
+    table = Table(
+        title=f"{title}, % ± 95 % interval",
+        caption=f"means over {results.sizes['replicate']} replicates",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
+    table.add_column("variant", no_wrap=True)
+    for column in columns:
+        table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+    return table
+
+
+def _cell(values: np.ndarray) -> str:
+    interval = mean_interval(values)
+    if interval.number == 0:
+        return "diverged"
+    half = interval.high - interval.mean
+    spread = f"±{100 * half:.1f}" if np.isfinite(half) else ""
+    return f" {100 * interval.mean:.1f}{spread}"
+
+
+def check_some(option: str, values: Sequence[object]) -> None:
+    """Checks that a sweep sweeps something, and nothing twice.
+
+    Args:
+      option: its name.
+      values: what was given.
+
+    Raises:
+      TicketError: for none, or for one that is there twice.
+
+    Example:
+      >>> check_some("--k", (1, 2))
+    """
+    if not values:
+        raise TicketError(f"{option}: got nothing, expected at least one value")
+    twice = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
+    if twice:
+        raise TicketError(f"{option}: got {twice[0]} twice, expected every value once")

@@ -1,0 +1,208 @@
+"""The straight line between two networks, and how far the error rises along it."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxticket.errors import TicketError, unknown
+from jaxticket.masks.basic import leaves_by_path
+from jaxticket.types import Metrics, ModelState, Params
+
+Statistics = Literal["interpolated", "recomputed"]
+"""Which batch statistics a network on the line has: those between the two ends', or its own."""
+
+Recompute = Callable[[Params, ModelState], ModelState]
+"""`recompute(params, model_state) -> model_state`, given the interpolated one."""
+
+
+def interpolate(first: Any, second: Any, alpha: Any) -> Any:
+    """Gives the point α of the line between two trees: α W₁ + (1 − α) W₂.
+
+    What both have in common stays so to the bit, weights that both have pruned among it.
+
+    Args:
+      first: W₁, params or a model state.
+      second: W₂, of the same structure, shapes and dtypes; only floats may differ.
+      alpha: α, `float[]`, may be traced; 1 gives the first.
+
+    Returns:
+      The tree between them, dtypes unchanged.
+
+    Raises:
+      TicketError: one line with all leaves that do not fit each other, and all integers that
+        differ, between which nothing lies; traced integers are not compared.
+
+    Example:
+      >>> interpolate({"w": jnp.array([4.0, 0.0])}, {"w": jnp.array([8.0, 0.0])}, 0.25)
+      {'w': Array([7., 0.], dtype=float32)}
+
+    Source: 1912.05671, section 2.
+    """
+    check_alike(first, second)
+
+    def between(one: Any, other: Any) -> jax.Array:
+        one, other = jnp.asarray(one), jnp.asarray(other)
+        if not jnp.issubdtype(one.dtype, jnp.inexact):
+            return one
+        weight = jnp.asarray(alpha, one.dtype)
+        # α w + (1 − α) w is not always w.
+        return jnp.where(one == other, one, weight * one + (1 - weight) * other)
+
+    return jax.tree.map(between, first, second)
+
+
+def linear_path(
+    evaluate: Callable[[Params, ModelState], Metrics],
+    first: Any,
+    second: Any,
+    points: int = 30,
+    *,
+    statistics: Statistics = "interpolated",
+    recompute: Recompute | None = None,
+) -> Metrics:
+    """Evaluates networks along the line between two, one after the other: E(α W₁ + (1 − α) W₂).
+
+    Args:
+      evaluate: `evaluate(params, model_state) -> metrics`.
+      first: W₁, anything with `params` and `model_state`, such as a `records.Network`.
+      second: W₂, likewise.
+      points: how many α, as `alphas` gives them.
+      statistics: `interpolated`, where every float of the model state lies on the line too;
+        `recomputed`, where `recompute` gives it at every α, at both ends too.
+      recompute: for `recomputed` only. The data it needs are constants of the compiled program.
+
+    Returns:
+      `float[points]` by metric, the second network first, at α = 0.
+
+    Raises:
+      TicketError: for fewer than 2 points, or statistics and `recompute` that do not agree.
+
+    Example:
+      >>> from jaxticket.learners import TrainState
+      >>> ends = [TrainState({"w": jnp.float32(w)}, {}, ()) for w in (-1, 1)]
+      >>> loss = lambda params, model_state: {"loss": params["w"] ** 2}
+      >>> linear_path(loss, *ends, points=3)["loss"].tolist()
+      [1.0, 0.0, 1.0]
+
+    Source: 1912.05671, section 2. That the paper interpolates batch statistics, as the default
+    does, is unverified.
+    """
+    _check_statistics(statistics, recompute)
+
+    def at(alpha: jax.Array) -> Metrics:
+        params = interpolate(first.params, second.params, alpha)
+        model_state = interpolate(first.model_state, second.model_state, alpha)
+        if recompute is not None:
+            model_state = recompute(params, model_state)
+        return evaluate(params, model_state)
+
+    return jax.lax.map(at, alphas(points))
+
+
+def alphas(points: int) -> np.ndarray:
+    """Gives the places on a line at which networks are evaluated, both ends included.
+
+    Args:
+      points: how many, at least 2; the paper's number is 30.
+
+    Returns:
+      `float32[points]`, evenly spaced from 0 to 1.
+
+    Raises:
+      TicketError: for fewer than 2.
+
+    Example:
+      >>> alphas(3).tolist()
+      [0.0, 0.5, 1.0]
+
+    Source: 1912.05671, section 2.
+    """
+    if points < 2:
+        raise TicketError(f"points: got {points}, expected at least 2, the two ends of the path")
+    return np.linspace(0, 1, points, dtype=np.float32)
+
+
+def error_barrier(errors: Any) -> Any:
+    """Gives how far the error rises above the mean of its ends: sup_α E_α − (E_0 + E_1) / 2.
+
+    It is never negative, since the ends are among the α, nor below |E_0 − E_1| / 2, which it is
+    for an error that is convex along the line: ends that differ count as a barrier.
+
+    Args:
+      errors: `float[..., points]`, E_α at increasing α from 0 to 1, NumPy or JAX.
+
+    Returns:
+      `float[...]`; NaN where an error is NaN, or the ends are infinite.
+
+    Raises:
+      TicketError: for fewer than 2 points.
+
+    Example:
+      >>> float(error_barrier(np.array([0.25, 0.75, 0.5])))
+      0.375
+
+    Source: 1912.05671, section 2.
+    """
+    if np.ndim(errors) == 0 or np.shape(errors)[-1] < 2:
+        raise TicketError(
+            f"errors: got shape {list(np.shape(errors))}, expected [..., points] with at least 2 "
+            "points, the two ends of the path"
+        )
+    with np.errstate(invalid="ignore"):
+        return errors.max(axis=-1) - (errors[..., 0] + errors[..., -1]) / 2
+
+
+def check_alike(first: Any, second: Any) -> None:
+    """Checks that there is a line between two trees.
+
+    Args:
+      first: a tree of arrays.
+      second: another one.
+
+    Raises:
+      TicketError: one line with all leaves that differ in more than the values of their floats.
+    """
+    ours, theirs = dict(leaves_by_path(first)), dict(leaves_by_path(second))
+    faults = [
+        f"{path}: {_describe(ours, path)} and {_describe(theirs, path)}"
+        for path in sorted({*ours, *theirs})
+        if _describe(ours, path) != _describe(theirs, path)
+    ]
+    faults = faults or [
+        f"{path}: {_describe(ours, path)} of other values"
+        for path in ours
+        if _differ(ours[path], theirs[path])
+    ]
+    if faults:
+        raise TicketError(
+            f"linear path: got {'; '.join(faults)}, expected the same shapes and dtypes, and equal "
+            "integers, between which nothing lies; take two networks of one model and protocol"
+        )
+
+
+def _describe(leaves: dict[str, Any], path: str) -> str:
+    if path not in leaves:
+        return "nothing"
+    return f"{jnp.result_type(leaves[path])}{list(np.shape(leaves[path]))}"
+
+
+def _differ(one: Any, other: Any) -> bool:
+    known = not (isinstance(one, Tracer) or isinstance(other, Tracer))
+    if not known or jnp.issubdtype(jnp.result_type(one), jnp.inexact):
+        return False
+    return bool(np.any(np.asarray(one) != np.asarray(other)))
+
+
+def _check_statistics(statistics: str, recompute: Recompute | None) -> None:
+    if statistics not in get_args(Statistics):
+        raise unknown("statistics", statistics, get_args(Statistics))
+    if (statistics == "recomputed") != (recompute is not None):
+        given = "no function recompute" if recompute is None else "a function recompute"
+        raise TicketError(
+            f"statistics: got {statistics!r} and {given}, expected 'recomputed' with "
+            "recompute(params, model_state), or 'interpolated' without"
+        )

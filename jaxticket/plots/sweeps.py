@@ -1,0 +1,79 @@
+"""Sweeps as figures: a panel an arm, a line a variant."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxticket.plots import networks, scales, style
+
+if TYPE_CHECKING:
+    import xarray
+
+_MARKERS = "os^vDPX*<>ph"
+_COLUMNS = 3
+
+
+def variants_against_density(
+    results: "xarray.Dataset",
+    metric: str = "test_accuracy",
+    *,
+    arms: Sequence[str] | None = None,
+    step: str = "early_stop",
+) -> Figure:
+    """Draws a metric against the percent of weights remaining, a panel an arm, a line a variant.
+
+    A line is the mean over the replicates that are valid, its bars reach from the least to the
+    greatest of them.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`, of a sweep.
+      metric: any curve of the results.
+      arms: which arms, all of them unless given.
+      step: where curves are read: `early_stop`, at each network's own step of lowest validation
+        loss; `start`, before training; `end`, after it.
+
+    Returns:
+      The figure.
+
+    Raises:
+      TicketError: for an arm or a metric that the results do not hold.
+
+    Example:
+      `variants_against_density(jaxticket.runs.load(directory).results, arms=["ticket"])`
+    """
+    chosen = networks.choose_arms(results, arms)
+    curve = networks.choose_metric(results, metric)
+    names = [str(name) for name in results["variant"].values]
+    columns = min(len(chosen), _COLUMNS)
+    rows = -(-len(chosen) // columns)
+    height = 2.7 * rows + 0.4 + 0.17 * (len(names) // columns)
+    figure, panels = style.panels(columns, max(5.4, 3.6 * columns), height, rows)
+    colours = style.depth_colours(len(names))
+    entries: dict[str, Any] = {}
+    for axes, arm in zip(panels, chosen, strict=False):
+        for place, name in enumerate(names):
+            here = results.sel(variant=name)
+            summary = networks.over_replicates(networks.read(here, metric, step).sel(arm=arm))
+            looks: dict[str, Any] = {
+                "colour": colours[place],
+                "marker": _MARKERS[place % len(_MARKERS)],
+            }
+            percent = 100 * here["density"].values
+            entries[name] = style.line_with_bars(axes, percent, summary, label=name, **looks)
+        axes.set_title(arm.replace("_", " "))
+        scales.density_axis(axes, np.unique(results["density"].values)[::-1])
+    for axes in panels[::columns]:
+        axes.set_ylabel(f"{networks.metric_label(curve)}\n{_WHERE[step]}")
+    for axes in panels[len(chosen) :]:
+        axes.set_visible(False)
+    style.legend(figure, entries, columns, "lower center")
+    return figure
+
+
+_WHERE = {
+    "early_stop": "at the early-stop step",
+    "start": "before training",
+    "end": "after training",
+}
