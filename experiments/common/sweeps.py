@@ -1,6 +1,6 @@
 """Claims and tables about sweeps: one cell of (variant, arm, when) against another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,29 @@ def more(first: Cell, second: Cell, percent: float, source: str, paper: str | No
         exact=False,
         test=lambda results: _compare(results, percent, first, second),
         paper=paper,
+    )
+
+
+def gains_more(
+    first: Cell, control: Cell, second: Cell, other_control: Cell, percent: float, source: str
+) -> Claim:
+    """Claims that the first gains more over its control than the second over its own."""
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = [cell.values(results, percent) for cell in (first, control, second, other_control)]
+        for values in found:
+            if isinstance(values, str):
+                return not_computable(f"needs {values}")
+        one, its_control, other, its_other = found
+        return greater(np.subtract(one, its_control) - np.subtract(other, its_other))
+
+    return Claim(
+        f"{first.slug}-gains-more-than-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} gains more over {control.arm} than {second} does",
+        source,
+        "95 % interval of the difference of differences above 0",
+        exact=False,
+        test=test,
     )
 
 
@@ -150,13 +173,15 @@ def variants_by_arm(results: xarray.Dataset, percent: float, when: str = "early_
       A rich table.
     """
     arms = [str(arm) for arm in results["arm"].values]
-    table = _table(f"test accuracy{WORDS[when]} at {percent:g} % of the weights", results, arms)
+    rows, shown = {}, percent
     for name in results["variant"].values:
         here = results.sel(variant=name)
         level = int(np.abs(100 * here["density"].values - percent).argmin())
+        shown = 100 * float(here["density"].values[level])
         values = READ[when](here, "test_accuracy").isel(level=level)
-        table.add_row(str(name), *(_cell(values.sel(arm=arm).values) for arm in arms))
-    return table
+        rows[str(name)] = [values.sel(arm=arm).values for arm in arms]
+    title = f"test accuracy{WORDS[when]} at {shown:.1f} % of the weights"
+    return make_table(title, results, arms, rows)
 
 
 def variants_by_density(results: xarray.Dataset, arm: str, when: str = "early_stop") -> Table:
@@ -172,14 +197,28 @@ def variants_by_density(results: xarray.Dataset, arm: str, when: str = "early_st
     """
     densities = np.atleast_2d(results["density"].values)[0]
     columns = [f"{density:.1%}" for density in densities]
-    table = _table(f"test accuracy{WORDS[when]} of the {arm} by density", results, columns)
+    rows = {}
     for name in results["variant"].values:
         values = READ[when](results.sel(variant=name), "test_accuracy").sel(arm=arm)
-        table.add_row(str(name), *(_cell(values.isel(level=n).values) for n in range(len(columns))))
-    return table
+        rows[str(name)] = [values.isel(level=n).values for n in range(len(columns))]
+    title = f"test accuracy{WORDS[when]} of the {arm} by density"
+    return make_table(title, results, columns, rows)
 
 
-def _table(title: str, results: xarray.Dataset, columns: list[str]) -> Table:
+def make_table(
+    title: str, results: xarray.Dataset, columns: list[str], rows: Mapping[str, list[np.ndarray]]
+) -> Table:
+    """Makes a table of means with their intervals, a row a variant.
+
+    Args:
+      title: what is shown, in fractions.
+      results: says how many replicates.
+      columns: what is compared.
+      rows: `float[replicates]` for each column, by variant.
+
+    Returns:
+      A rich table.
+    """
     table = Table(
         title=f"{title}, % ± 95 % interval",
         caption=f"means over {results.sizes['replicate']} replicates",
@@ -190,13 +229,15 @@ def _table(title: str, results: xarray.Dataset, columns: list[str]) -> Table:
     table.add_column("variant", no_wrap=True)
     for column in columns:
         table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+    for name, values in rows.items():
+        table.add_row(name, *map(_cell, values))
     return table
 
 
 def _cell(values: np.ndarray) -> str:
     interval = mean_interval(values)
     if interval.number == 0:
-        return "diverged"
+        return "—"
     half = interval.high - interval.mean
     spread = f"±{100 * half:.1f}" if np.isfinite(half) else ""
     return f" {100 * interval.mean:.1f}{spread}"

@@ -13,7 +13,7 @@ from jaxticket.plots.density import (
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
 from jaxticket.plots.style import APPEARANCES, Appearance
-from jaxticket.plots.sweeps import variants_against_density
+from jaxticket.plots.sweeps import instability_against_density, variants_against_density
 
 __all__ = [
     "APPEARANCES",
@@ -21,6 +21,7 @@ __all__ = [
     "accuracy_against_density",
     "both_against_density",
     "early_stop_against_density",
+    "instability_against_density",
     "layer_densities",
     "learning_curves",
     "mask_images",

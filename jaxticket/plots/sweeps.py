@@ -72,6 +72,37 @@ def variants_against_density(
     return figure
 
 
+def instability_against_density(results: "xarray.Dataset") -> Figure:
+    """Draws the error barrier of tickets against the weights remaining, a line a variant.
+
+    Args:
+      results: with `instability` (variant, level, replicate); that of level 0 is the dense
+        network's.
+
+    Returns:
+      The figure; the dashed line is at 2 %, below which a network counts as stable.
+
+    Source: 1912.05671, figure 5.
+    """
+    names = [str(name) for name in results["variant"].values]
+    figure, (axes,) = style.panels(1, 5.4, 3.4 + 0.1 * len(names))
+    colours, entries = style.depth_colours(len(names)), {}
+    for place, name in enumerate(names):
+        here = results.sel(variant=name)
+        summary = networks.over_replicates(100 * here["instability"])
+        looks: dict[str, Any] = {
+            "colour": colours[place],
+            "marker": _MARKERS[place % len(_MARKERS)],
+        }
+        percent = 100 * here["density"].values
+        entries[name] = style.line_with_bars(axes, percent, summary, label=name, **looks)
+    axes.axhline(2.0, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    scales.density_axis(axes, np.unique(results["density"].values)[::-1])
+    axes.set_ylabel("error barrier between two\ndata orders (%)")
+    style.legend(figure, entries, 2, "lower center", "mean, bars from least to greatest")
+    return figure
+
+
 _WHERE = {
     "early_stop": "at the early-stop step",
     "start": "before training",

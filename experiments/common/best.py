@@ -1,0 +1,138 @@
+"""Every network at its own best variant: what a fair comparison over learning rates needs."""
+
+from typing import Any
+
+import numpy as np
+import xarray
+from rich.table import Table
+
+from experiments.common import sweeps
+from jaxticket.analysis import Claim, at_early_stop, mean_interval
+from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+
+MA = "Ma et al. 2021, arXiv 2107.00166 (definition from memory, unverified)"
+
+
+def best_variants(results: xarray.Dataset) -> xarray.DataArray:
+    """Finds the variant with the highest mean validation accuracy, for each arm and level.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      Places among the variants, (arm, level). Test accuracy takes no part in the choice.
+    """
+    accuracy = at_early_stop(results, "validation_accuracy").mean("replicate")
+    return accuracy.fillna(-np.inf).argmax("variant")
+
+
+def at_best_rates(results: xarray.Dataset) -> xarray.Dataset:
+    """Takes every arm and level from its own best variant.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      Results as those of one search.
+    """
+    density = results["density"].isel(variant=0)
+    return results.isel(variant=best_variants(results)).assign_coords(density=density)
+
+
+def matches_dense(percent: float, tolerance: float) -> Claim:
+    """Claims that the ticket matches the dense network, each at its own best rate."""
+    return _claim(
+        f"ticket-matches-dense-at-best-{percent:g}",
+        f"at {percent:g} %, the ticket matches the dense network, each at its best rate",
+        f"mean difference ≥ -{tolerance:.1%}",
+        percent,
+        lambda ticket, dense, reinit: at_least(ticket - dense, tolerance),
+    )
+
+
+def beats(arm: str, percent: float) -> Claim:
+    """Claims that the ticket beats a control, each at its own best rate."""
+    return _claim(
+        f"ticket-beats-{arm}-at-best-{percent:g}",
+        f"at {percent:g} %, the ticket is more accurate than {arm}, each at its best rate",
+        "95 % interval of the difference above 0",
+        percent,
+        lambda ticket, dense, control: greater(ticket - control),
+        arm,
+    )
+
+
+def is_jackpot(percent: float, tolerance: float) -> Claim:
+    """Claims that the ticket is a jackpot: it matches dense, and reinit does not get there."""
+
+    def judge(ticket: np.ndarray, dense: np.ndarray, reinit: np.ndarray) -> Evidence:
+        match, gain = at_least(ticket - dense, tolerance), greater(ticket - reinit)
+        both = None if None in (match.holds, gain.holds) else bool(match.holds and gain.holds)
+        return Evidence(match.measured, match.interval, both)
+
+    return _claim(
+        f"jackpot-{percent:g}",
+        f"at {percent:g} %, the ticket is a jackpot: it matches dense and beats reinit, each at "
+        "its best rate",
+        f"ticket - dense ≥ -{tolerance:.1%} (shown), and the interval of ticket - reinit above 0",
+        percent,
+        judge,
+    )
+
+
+def inside_the_grid() -> Claim:
+    """Claims that the dense network's best rate is not at an end of the grid."""
+
+    def test(results: xarray.Dataset) -> Evidence:
+        number = results.sizes["variant"]
+        if number < 3:
+            return not_computable(f"needs 3 rates or more, got {number}")
+        place = int(best_variants(results).sel(level=0).isel(arm=0))
+        name = str(results["variant"].values[place])
+        return Evidence(name, None, 0 < place < number - 1)
+
+    return Claim(
+        "best-rate-inside-the-grid",
+        "the dense network's best rate is not at an end of the grid, so it is at its best",
+        MA,
+        "neither the lowest nor the highest rate",
+        exact=False,
+        test=test,
+    )
+
+
+def table(results: xarray.Dataset) -> Table:
+    """Makes the table of arms at their best rates.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      A rich table.
+    """
+    values = at_early_stop(at_best_rates(results), "test_accuracy")
+    columns = [f"{density:.1%}" for density in values["density"].values]
+    rows = {
+        str(arm): [values.sel(arm=arm).isel(level=n).values for n in range(len(columns))]
+        for arm in results["arm"].values
+    }
+    return sweeps.make_table("test accuracy at the best rate of each", results, columns, rows)
+
+
+def _claim(
+    name: str, statement: str, expected: str, percent: float, judge: Any, arm: str = "reinit"
+) -> Claim:
+    def test(results: xarray.Dataset) -> Evidence:
+        chosen = at_best_rates(results)
+        density = 100 * chosen["density"].values
+        level = int(np.abs(density - percent).argmin())
+        if abs(density[level] - percent) > 0.1 * percent or arm not in chosen["arm"]:
+            return not_computable(f"needs the arm {arm} and a level at {percent:g} %")
+        values = at_early_stop(chosen, "test_accuracy")
+        read = lambda arm, level: values.sel(arm=arm, level=level).values  # noqa: E731
+        found = read("ticket", level), read("ticket", 0), read(arm, level)
+        if any(mean_interval(one).number < 2 for one in found):
+            return not_computable("fewer than 2 valid replicates")
+        return judge(*found)
+
+    return Claim(name, statement, MA, expected, exact=False, test=test)

@@ -1,0 +1,230 @@
+"""Which learning rate, warm-up and scope find tickets in deep networks? ResNet-20 and VGG.
+
+Claim: in deeper networks iterative magnitude pruning to step 0 finds winning tickets at low learning
+rates but not at high ones; a warm-up of the rate helps; and pruning globally finds smaller tickets
+than pruning every layer by the same share.
+
+Paper: Frankle & Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, arXiv 1803.03635, section 4.
+
+Command: `python -m experiments.deep`; `--model vgg_11` is a run of its own, since networks of another
+shape cannot be one population.
+
+Every combination of learning rate, warm-up and scope is a search, all of them one population; dense
+networks of the same rate and warm-up are trained once. Two cores cannot train ResNet-20 for 30,000
+steps of batch 128: the default has an eighth of its width and a hundredth of its steps. At that
+size it says whether tickets exist at each rate, not what the paper's networks do.
+
+Presets:
+  default  DEFAULT_TEXT
+  smoke    digits, seconds; only the exact claims mean anything.
+  paper    ResNet-20 on CIFAR-10 by the recipe resnet18-2019 (so the paper calls it): PAPER_TEXT
+
+Expected on CIFAR-10 (paper, unverified): no tickets at 0.1; at 0.01 tickets reach 89.5 %; at 0.03
+with 20,000 steps of warm-up 90.5 %, which is the dense network's accuracy at 0.1.
+"""
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray
+from rich.console import Console, RenderableType
+
+from experiments.common import lottery, sweeps
+from experiments.common.command_line import run_main
+from experiments.common.configuration import Configuration, published
+from experiments.common.experiment import Experiment, Problem, run
+from jaxticket.analysis import Claim
+from jaxticket.errors import TicketError, unknown
+from jaxticket.imp import Variant
+from jaxticket.recipes import Step
+from jaxticket.records import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCOPES = ("global", "layerwise")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Configuration):
+    """What can be chosen; the text under each field is its help on the command line."""
+
+    model: str = "resnet_20"
+    """Network: resnet_18, resnet_20, resnet_32, resnet_56, vgg_11, vgg_16 or vgg_19."""
+    width: float = 0.125
+    """Multiplier of the width of all hidden layers."""
+    levels: int = 4
+    """Levels, the dense one included."""
+    steps: Step = Step.iterations(200)  # noqa: RUF009
+    """Training at each level, in iterations (600it) or epochs (160ep)."""
+    optimizer: str = "momentum"
+    """adam, adamw, sgd, momentum, nesterov or rmsprop."""
+    weight_decay: float = 1e-4
+    """Added to the gradient times the weights (L2); decoupled for adamw."""
+    prune_rate: float = 0.5
+    """Share of the remaining weights that goes at each level, under both scopes."""
+    output_prune_rate: float = 0.0
+    """The same for the output layer; 0 keeps it dense."""
+    arms: tuple[str, ...] = ("ticket", "reinit")
+    """Names from jaxticket.arms; the ticket is always trained."""
+    learning_rates: tuple[float, ...] = (0.01, 0.1)
+    """Learning rates, all of them one population."""
+    warmups: tuple[Step, ...] = (Step.iterations(0), Step.iterations(100))
+    """Warm-ups, likewise."""
+    scopes: tuple[str, ...] = SCOPES
+    """Where weights compete, likewise: global, layerwise."""
+
+
+DEFAULT = Config()
+PRESETS = {
+    "default": DEFAULT,
+    "smoke": dataclasses.replace(
+        DEFAULT,
+        preset="smoke",
+        dataset="digits",
+        replicates=2,
+        levels=2,
+        steps=Step.iterations(10),
+        evaluate_every=Step.iterations(10),
+        warmups=(Step.iterations(0), Step.iterations(5)),
+        learning_rates=(0.1,),
+    ),
+    "paper": dataclasses.replace(
+        published(DEFAULT, "resnet18-2019"),
+        learning_rates=(0.01, 0.03, 0.1),
+        warmups=(Step.iterations(0), Step.iterations(20_000)),
+    ),
+}
+
+
+def check(config: Config) -> None:
+    """Refuses sweeps that cannot be.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      TicketError: one line on the first thing that is wrong.
+    """
+    for name in ("learning_rates", "warmups", "scopes"):
+        sweeps.check_some(f"--{name.replace('_', '-')}", getattr(config, name))
+    wrong = [rate for rate in config.learning_rates if not (rate > 0 and np.isfinite(rate))]
+    if wrong:
+        raise TicketError(f"--learning-rates: got {wrong[0]}, expected positive numbers")
+    for scope in config.scopes:
+        if scope not in SCOPES:
+            raise unknown("scope", scope, SCOPES)
+
+
+def variants(problem: Problem) -> dict[str, Variant]:
+    """Lists the combinations of learning rate, warm-up and scope.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      A variant each.
+    """
+    config: Config = problem.config
+    warmups = [warmup.at(problem.steps_an_epoch) for warmup in config.warmups]
+    late = [warmup for warmup in warmups if warmup > problem.protocol.steps]
+    if late:
+        raise TicketError(
+            f"--warmups: got {late[0]} steps, expected at most the {problem.protocol.steps} of "
+            "training"
+        )
+    allocations = {scope: problem.allocation(scope=scope) for scope in config.scopes}
+    return {
+        _name(rate, warmup, scope): Variant(
+            {"learning_rate": float(rate), "warmup": warmup}, allocations[scope]
+        )
+        for rate, warmup, scope in itertools.product(
+            sorted(config.learning_rates), sorted(warmups), config.scopes
+        )
+    }
+
+
+def _name(rate: float, warmup: int, scope: str) -> str:
+    warm = f", warm-up {warmup:,}" if warmup else ""
+    return f"{rate:g}{warm}, {scope}"
+
+
+def claims(problem: Problem) -> list[Claim]:
+    """Lists what a run must show; decided before any run.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      The claims, exact ones first.
+    """
+    config, source = problem.config, f"{lottery.FRANKLE}, section 4"
+    rates = sorted(config.learning_rates)
+    warmups = sorted(warmup.at(problem.steps_an_epoch) for warmup in config.warmups)
+    low, high = (sweeps.Cell(_name(rate, 0, "global")) for rate in (rates[0], rates[-1]))
+    warm = sweeps.Cell(_name(rates[-1], warmups[-1], "global"))
+    layerwise = sweeps.Cell(_name(rates[0], 0, "layerwise"))
+    reinit = lambda cell: cell._replace(arm="reinit")  # noqa: E731
+    dense = lambda cell: cell._replace(dense=True)  # noqa: E731
+    return [
+        *lottery.exact_claims(),
+        sweeps.as_good(low, dense(low), MILD, 0.005, source),
+        sweeps.more(low, reinit(low), SPARSE, source),
+        sweeps.gains_more(low, reinit(low), high, reinit(high), SPARSE, source),
+        sweeps.gains_more(warm, reinit(warm), high, reinit(high), SPARSE, source),
+        sweeps.more(low, layerwise, SPARSE, source),
+    ]
+
+
+MILD, SPARSE = 50.0, 12.5
+"""Densities, in percent, of the default's first and last pruning."""
+
+
+def tables(results: xarray.Dataset) -> list[RenderableType]:
+    """Makes the tables: combinations against densities for each arm.
+
+    Args:
+      results: all curves.
+
+    Returns:
+      Rich tables.
+    """
+    return [sweeps.variants_by_density(results, str(arm)) for arm in results["arm"].values]
+
+
+def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
+    """Draws accuracy against density, a line for each combination.
+
+    Args:
+      results: all curves.
+      result: unused.
+
+    Returns:
+      Figures by file name, the main one first.
+    """
+    from jaxticket import plots
+
+    del result
+    return {"deep": plots.variants_against_density(results)}
+
+
+EXPERIMENT = Experiment("deep", __doc__ or "", PRESETS, claims, draw, variants, check, tables)
+
+
+def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
+    """Runs the experiment.
+
+    Args:
+      arguments: the command line, `sys.argv[1:]` if `None`.
+      console: where to print.
+
+    Returns:
+      The exit code.
+    """
+    return run(EXPERIMENT, arguments, console)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,263 @@
+"""Does rewinding to step k make tickets stable? Instability analysis and IMP with rewinding.
+
+Claim: where training from initialisation is unstable to the order of the data, iterative magnitude
+pruning that goes back to step 0 finds no matching subnetwork; going back to a step k from which
+training is stable does, and a subnetwork matches only where it is stable.
+
+Paper: Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020,
+arXiv 1912.05671; Frankle et al., "Stabilizing the Lottery Ticket Hypothesis", arXiv 1903.01611.
+
+Command: `python -m experiments.rewinding`
+
+Instability at step k is the error barrier on the line between two networks trained from the same
+W_k on other data orders: the arms ticket and copy; for the dense network the arm dense at two
+levels, which differ in nothing else. Below 2 % counts as stable. What must be shown first is that
+the dense network is unstable at k = 0: where it is not, there is nothing that rewinding could heal,
+and the claims about it are undecided. LeNet on MNIST is such a case.
+
+Presets:
+  default  DEFAULT_TEXT
+  smoke    digits, seconds; only the exact claims mean anything.
+  paper    ResNet-20 on CIFAR-10 by the recipe resnet20-2020: PAPER_TEXT.
+
+Expected on CIFAR-10 (paper, unverified): ResNet-20 is stable from step 2,000 of 63,000 on when
+dense, and its tickets from step 500 on.
+"""
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+import xarray
+from rich.console import Console, RenderableType
+
+from experiments.common import instability, lottery, sweeps
+from experiments.common.command_line import run_main
+from experiments.common.configuration import Configuration, published
+from experiments.common.experiment import Experiment, Problem, run
+from jaxticket.analysis import Claim
+from jaxticket.errors import TicketError
+from jaxticket.imp import Variant
+from jaxticket.recipes import Step
+from jaxticket.records import Network, Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Configuration):
+    """What can be chosen; the text under each field is its help on the command line."""
+
+    levels: int = 5
+    """Levels, the dense one included."""
+    arms: tuple[str, ...] = ("ticket", "copy", "reinit", "shuffle", "dense")
+    """Names from jaxticket.arms; instability is measured on ticket and copy, and on dense."""
+    rewind_steps: tuple[Step, ...] = (Step.iterations(0), Step.iterations(100))
+    """Steps k that tickets go back to, all of them one population."""
+    moments_steps: tuple[Step, ...] = ()
+    """Steps k at which going back with the optimizer's moments is compared with going without."""
+    points: int = 30
+    """Points on the line between two networks."""
+
+
+DEFAULT = Config()
+PRESETS = {
+    "default": DEFAULT,
+    "smoke": dataclasses.replace(
+        DEFAULT,
+        preset="smoke",
+        dataset="digits",
+        replicates=2,
+        levels=3,
+        steps=Step.iterations(30),
+        evaluate_every=Step.iterations(15),
+        drops=(),
+        schedule="constant",
+        rewind_steps=(Step.iterations(0), Step.iterations(10)),
+        moments_steps=(),
+        points=5,
+    ),
+    "paper": dataclasses.replace(
+        published(DEFAULT, "resnet20-2020"),
+        rewind_steps=tuple(map(Step.iterations, (0, 100, 250, 500, 1_000, 2_000))),
+        moments_steps=(Step.iterations(500),),
+    ),
+}
+
+
+def check(config: Config) -> None:
+    """Refuses what instability cannot be measured on.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      TicketError: one line on the first thing that is wrong.
+    """
+    sweeps.check_some("--rewind-steps", config.rewind_steps)
+    missing = [arm for arm in ("copy", "dense") if arm not in config.arms]
+    if missing:
+        raise TicketError(
+            f"--arms: got no {' and no '.join(missing)}, expected both: instability is the "
+            "barrier between ticket and copy, and between dense networks of two levels"
+        )
+    if config.levels < 3:
+        raise TicketError(f"--levels: got {config.levels}, expected 3 or more: two dense networks")
+    if config.points < 2:
+        raise TicketError(f"--points: got {config.points}, expected at least 2")
+
+
+def variants(problem: Problem) -> dict[str, Variant]:
+    """Lists the steps k.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      A variant each.
+    """
+    config: Config = problem.config
+    at = lambda step: step.at(problem.steps_an_epoch)  # noqa: E731
+    plain = {_name(at(k)): Variant(rewind_step=at(k)) for k in config.rewind_steps}
+    moments = {
+        f"{_name(at(k))} with moments": Variant(rewind_step=at(k), rewind_moments=True)
+        for k in config.moments_steps
+    }
+    return plain | moments
+
+
+def _name(step: int) -> str:
+    return f"k = {step:,}"
+
+
+LMC = "Frankle et al. 2020, arXiv 1912.05671"
+SPARSE = 12.6
+"""The density, in percent, at which steps are compared."""
+
+
+def claims(problem: Problem) -> list[Claim]:
+    """Lists what a run must show; decided before any run.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      The claims, exact ones first.
+    """
+    first, *_, last = (name for name in variants(problem) if "moments" not in name)
+    early, late = sweeps.Cell(first), sweeps.Cell(last)
+    if_unstable = lambda claim: instability.if_unstable(claim, first)  # noqa: E731
+    return [
+        *lottery.exact_claims(),
+        instability.dense_unstable(first, f"{LMC}, section 3"),
+        instability.dense_stable(last, f"{LMC}, section 3"),
+        instability.falls(first, last, f"{LMC}, section 3"),
+        *map(
+            if_unstable,
+            (
+                sweeps.more(late, early, SPARSE, f"{LMC}, section 4"),
+                sweeps.more(late, late._replace(arm="reinit"), SPARSE, f"{LMC}, section 4"),
+                sweeps.more(late, late._replace(arm="shuffle"), SPARSE, f"{LMC}, section 4"),
+                instability.ticket_stable(last, SPARSE, f"{LMC}, section 4"),
+                instability.explains_the_gap(f"{LMC}, section 4"),
+            ),
+        ),
+    ]
+
+
+def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
+    """Adds the instability of dense networks (level 0) and of tickets.
+
+    Args:
+      problem: what is run.
+      result: the networks.
+      results: their curves.
+
+    Returns:
+      The results with `instability` (variant, level, replicate), errors as fractions.
+    """
+    learner = problem.family({})
+    state = learner.init(jax.random.key(problem.config.seed))
+    values = np.full((len(result.variants), result.levels, result.replicates), np.nan)
+    pairs = [
+        (place, level, replicate, *_pair(result, name, level, replicate))
+        for (place, name), level, replicate in itertools.product(
+            enumerate(result.variants), range(result.levels), range(result.replicates)
+        )
+    ]
+    found = instability.barriers_of(
+        learner, state, [pair[3:] for pair in pairs], problem, problem.config.points
+    )
+    for (place, level, replicate, *_), barrier in zip(pairs, found, strict=True):
+        values[place, level, replicate] = barrier
+    return results.assign(instability=(("variant", "level", "replicate"), values))
+
+
+def _pair(result: Result, name: str, level: int, replicate: int) -> tuple[Network, Network]:
+    """Gives two networks that differ in the order of their data alone; dense ones at level 0."""
+    if level == 0:
+        networks = (result.network("dense", n, replicate, name) for n in (1, 2))
+    else:
+        networks = (result.network(arm, level, replicate, name) for arm in ("ticket", "copy"))
+    first, second = networks
+    return first, second
+
+
+def tables(results: xarray.Dataset) -> list[RenderableType]:
+    """Makes the tables: accuracy and instability against density, a row for each k.
+
+    Args:
+      results: all curves.
+
+    Returns:
+      Rich tables.
+    """
+    return [
+        instability.table(results),
+        *(sweeps.variants_by_density(results, arm) for arm in ("ticket", "reinit")),
+    ]
+
+
+def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
+    """Draws accuracy against density, a line for each k, and instability beside it.
+
+    Args:
+      results: all curves.
+      result: unused.
+
+    Returns:
+      Figures by file name, the main one first.
+    """
+    from jaxticket import plots
+
+    del result
+    arms = [arm for arm in ("ticket", "reinit", "shuffle") if arm in results["arm"]]
+    return {
+        "rewinding": plots.variants_against_density(results, arms=arms),
+        "instability": plots.instability_against_density(results),
+    }
+
+
+EXPERIMENT = Experiment(
+    "rewinding", __doc__ or "", PRESETS, claims, draw, variants, check, tables, measure
+)
+
+
+def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
+    """Runs the experiment.
+
+    Args:
+      arguments: the command line, `sys.argv[1:]` if `None`.
+      console: where to print.
+
+    Returns:
+      The exit code.
+    """
+    return run(EXPERIMENT, arguments, console)
+
+
+if __name__ == "__main__":
+    run_main(main)
