@@ -13,15 +13,14 @@ Command: `python -m experiments.deconstructing`
 A variant is a mask criterion, an arm what becomes of the kept weights (mask-1 action) or of the
 pruned ones (mask-0 action); all of them at every density are one population. The first evaluation
 of a network is its accuracy before any training: that of the supermask, where weights are rewound.
-"Change of magnitude under the mask" and the like are read off in the paper's LeNet on MNIST; here
-the differences are claimed, not the numbers.
+The paper's numbers are of LeNet on MNIST; here the differences are claimed, not the numbers.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, ten criteria, ten arms, four
            halvings of the weights, five replicates: 2,005 networks; minutes on two cores.
   smoke    digits, two criteria, seconds; only the exact claims mean anything.
-  paper    MNIST, LeNet-300-100, 20 levels at the published rates: 9,505 networks of 50,000
-           steps, 475 million network-steps.
+  paper    MNIST, LeNet-300-100, 20 levels at the published rates: 9,505 networks, 475 million
+           network-steps.
 
 Expected on MNIST (paper): 86 % untrained with large_final_same_sign.
 """

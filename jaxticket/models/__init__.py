@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jaxticket.models._adapter import conv_general_dilated
     from jaxticket.models._convnet import conv_2, conv_4, conv_6, lenet_5
     from jaxticket.models._convolution import Convolution
+    from jaxticket.models._deep_mlp import deep_mlp
     from jaxticket.models._from_linen import from_linen
     from jaxticket.models._from_nnx import from_nnx
     from jaxticket.models._lowering import choose_lowering, convolve, explain_lowering
@@ -28,6 +29,7 @@ __all__ = [
     "conv_6",
     "conv_general_dilated",
     "convolve",
+    "deep_mlp",
     "explain_lowering",
     "from_linen",
     "from_nnx",
@@ -56,6 +58,7 @@ _FILES = {
     "conv_6": "_convnet",
     "conv_general_dilated": "_adapter",
     "convolve": "_lowering",
+    "deep_mlp": "_deep_mlp",
     "explain_lowering": "_lowering",
     "from_linen": "_from_linen",
     "from_nnx": "_from_nnx",
