@@ -15,7 +15,7 @@ It is to show the order of ticket and controls; the factors of the paper need it
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, Conv-2 at an eighth of its width, dropout off and
-           0.5, five replicates; minutes on two cores.
+           0.5, five replicates: 130 networks; minutes on two cores.
   smoke    digits, seconds; only the exact claims mean anything.
   paper    Conv-2 on CIFAR-10, dropout off and 0.5, 25 levels, 5 arms: 1,210 networks, 24.2
            million network-steps.

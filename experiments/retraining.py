@@ -17,7 +17,7 @@ cores shows the order of the three, not the paper's numbers.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, momentum, a rate that drops twice;
-           three ways, four arms, five replicates; minutes on two cores.
+           three ways, three arms, five replicates: 320 networks; minutes on two cores.
   smoke    digits, seconds; only the exact claims mean anything.
   paper    ResNet-20 on CIFAR-10 by the recipe resnet20-2020: 680 networks, 42.5 million
            network-steps.

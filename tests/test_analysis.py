@@ -149,18 +149,23 @@ def test_exact_claims_count_violations():
     dataset = xarray.Dataset({"nonzero_pruned": ("level", [0, 0]), "regrown": ("level", [0, 3])})
     assert verdict(lottery.exact_zeros(), dataset)["holds"] is True
     assert verdict(lottery.nested_masks(), dataset)["holds"] is False
-    layers = {"layer": ["a", "b"]}
     kept = xarray.DataArray(
-        np.full((1, 2, 1, 2), [[[4, 4]], [[2, 3]]]), layers, dims=("x", "y", "z", "layer")
+        np.array([[[[4, 4]], [[2, 3]]], [[[4, 4]], [[4, 4]]]]),
+        {"arm": ["ticket", "dense"], "layer": ["a", "b"]},
+        dims=("arm", "level", "replicate", "layer"),
     )
-    for counts, holds in (
-        (({"a": 4, "b": 4}, {"a": 2, "b": 3}), True),
-        (({"a": 4, "b": 4}, {"a": 3, "b": 2}), False),
-        (({"*": 8}, {"*": 5}), True),
-        (({"*": 8}, {"*": 6}), False),
+    for total, in_layer, holds in (
+        ([8, 5], [[4, 4], [2, 3]], True),
+        ([8, 5], [[4, 4], [3, 2]], False),
+        ([8, 5], [[-1, -1], [-1, -1]], True),
+        ([8, 6], [[-1, -1], [-1, -1]], False),
     ):
-        found = verdict(lottery.density_schedule(counts), xarray.Dataset({"kept": kept}))
-        assert found["holds"] is holds
+        scheduled = {
+            "kept": kept,
+            "scheduled": ("level", total),
+            "scheduled_in_layer": (("level", "layer"), in_layer),
+        }
+        assert verdict(lottery.density_schedule(), xarray.Dataset(scheduled))["holds"] is holds
 
 
 def test_a_verdict_says_where_the_claim_comes_from():
@@ -170,6 +175,7 @@ def test_a_verdict_says_where_the_claim_comes_from():
             "id": "a",
             "statement": "b",
             "source": "c",
+            "paper": None,
             "expected": "d",
             "exact": False,
             "measured": 1.0,

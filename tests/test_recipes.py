@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from experiments.common.steps import command_line_registry
 from jaxticket import TicketError, data, masks, models, optimizers, recipes
 from jaxticket.recipes import Recipe, Step
+from jaxticket.recipes.schedules import constant, warmed_up
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -657,3 +658,18 @@ def test_dropout_on_a_network_without_it_is_refused_where_it_is_swept():
 def test_unknown_published_recipes_have_nearest_names():
     with pytest.raises(TicketError, match="unknown recipe 'lenet2019': did you mean 'lenet-2019'"):
         recipes.by_name("lenet2019")
+
+
+def test_a_warm_up_goes_on_from_the_rewind_step():
+    """Five of ten warm-up steps were made before the rewind point, so half the rate is next."""
+    schedule = warmed_up(constant(1.0), 10)
+    optimizer = optax.sgd(schedule, momentum=0.9)
+    params, mask = {"w": jnp.zeros(2)}, {"w": jnp.array([True, False])}
+    state = optimizer.init(params)
+    ones = {"w": jnp.ones(2)}
+    for _ in range(5):
+        _, state = optimizers.masked(optimizer).update(ones, state, params, mask=mask)
+    rewound = optimizers.restart(optimizer, state, params)
+    updates, _ = optimizers.masked(optimizer).update(ones, rewound, params, mask=mask)
+    # Momentum starts anew, so the update is the rate itself.
+    assert updates["w"].tolist() == [-0.5, 0.0]

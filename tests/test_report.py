@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import io
-import json
 import shlex
 import shutil
 import sys
@@ -432,18 +431,14 @@ EXPERIMENTS = [name for name in questions() if name != "report"]
 def test_the_command_of_a_run_gives_its_configuration_back(name, preset):
     presets = importlib.import_module(f"experiments.{name}").PRESETS
     config = changed(presets[preset])
-    words = options(as_json(config), presets[preset])
+    words = options(runs.as_json(config), presets[preset])
     again = parse(presets, "", "", shlex.split(shlex.join(["--preset", preset, *words])))
     assert runs.run_hash(again) == runs.run_hash(config) != runs.run_hash(presets[preset])
-    assert options(as_json(presets[preset]), presets[preset]) == []
-
-
-def as_json(config):
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    assert options(runs.as_json(presets[preset]), presets[preset]) == []
 
 
 def test_a_field_that_came_later_has_its_default_in_older_runs():
-    recorded = as_json(PRESETS["smoke"])
+    recorded = runs.as_json(PRESETS["smoke"])
     del recorded["levels"], recorded["rate"]
     assert options(recorded, PRESETS["smoke"]) == ["--levels", "3"]
 
@@ -465,11 +460,10 @@ def test_what_is_no_experiment_is_listed_last(tmp_path):
 @pytest.mark.usefixtures("quick_compilation")
 def test_a_real_run_is_reported(tmp_path, monkeypatch):
     # The choices that compile fastest, and the one figure that is looked at.
-    monkeypatch.setattr(
-        lenet, "draw", lambda results, _: {"tickets": plots.both_against_density(results)}
-    )
+    draw = lambda results, _: {"tickets": plots.both_against_density(results)}  # noqa: E731
+    monkeypatch.setattr(lenet, "EXPERIMENT", dataclasses.replace(lenet.EXPERIMENT, draw=draw))
     words = (
-        "--preset smoke --plan map --levels 1 --steps 4 --evaluate-every 2 --arms ticket "
+        "--preset smoke --plan map --levels 1 --steps 4it --evaluate-every 2it --arms ticket "
         "--optimizer sgd --initializer glorot_uniform"
     )
     run = tmp_path / "run"
@@ -478,8 +472,8 @@ def test_a_real_run_is_reported(tmp_path, monkeypatch):
     found = section(text, "lenet")
     assert found.startswith(f"\n{questions()['lenet']}\n")
     assert (
-        "- Command: `python -m experiments.lenet --preset smoke --levels 1 --steps 4 "
-        "--evaluate-every 2 --optimizer sgd --initializer glorot_uniform --arms ticket`\n"
+        "- Command: `python -m experiments.lenet --preset smoke --initializer glorot_uniform "
+        "--steps 4it --optimizer sgd --levels 1 --evaluate-every 2it --arms ticket`\n"
     ) in found
     assert "| pruned weights are exactly 0.0 after training | contract 1 | — |" in found
     assert "Frankle & Carbin" in found

@@ -18,7 +18,7 @@ from experiments.common.session import complete, device_line, execute, report
 from jaxticket import criteria, data, find_tickets, prune
 from jaxticket.analysis import Claim
 from jaxticket.costs import Ledger
-from jaxticket.imp import Variant
+from jaxticket.imp import Variant, check_variants
 from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
 from jaxticket.precision import check_precision
@@ -122,7 +122,7 @@ def run(
     with ledger.phase("data"):
         dataset = data.load(config.dataset, path=config.data_path, download=config.download)
     problem = make_problem(config, dataset)
-    variants = experiment.variants(problem)
+    variants = _checked(experiment.variants(problem), problem)
     swept = any(one.hyperparameters is not None for one in (variants or {}).values())
     number = config.replicates * len(config.arms) * max(1, len(variants or ()))
     problem = problem._replace(plan=Plan.by_name(config.plan, number))
@@ -164,6 +164,13 @@ def run(
     exact_only = config.preset == "smoke"
     tables = experiment.tables
     return report(directory, tables, console, check=config.check, exact_only=exact_only)
+
+
+def _checked(variants: Variants, problem: Problem) -> Variants:
+    """Checks a sweep before anything is written."""
+    default = Variant(rewind_step=0, rewind_moments=False, retraining="weights")
+    check_variants(variants or {}, default, problem.protocol)
+    return variants
 
 
 def make_problem(config: Configuration, dataset: data.Dataset) -> Problem:

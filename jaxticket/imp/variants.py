@@ -147,9 +147,7 @@ def make_lineages(
       TicketError: for a variant that cannot run, by name.
       MaskError: for a schedule that would empty a layer.
     """
-    chosen = {name: variant.over(default) for name, variant in variants.items()}
-    for name, variant in chosen.items():
-        _check(name, variant, protocol)
+    chosen = check_variants(variants, default, protocol)
     criteria = _distinct(variant.criterion for variant in chosen.values())
     pairs = [
         (_place(criteria, variant.criterion), _required(variant.allocation).select)
@@ -181,6 +179,36 @@ def make_lineages(
         dense=(dense_of[:, None] * replicates + places).ravel(),
         dense_lineages=(np.array(roots)[:, None] * replicates + places).ravel(),
     )
+
+
+def check_variants(
+    variants: Mapping[str, Variant], default: Variant, protocol: Protocol
+) -> dict[str, Variant]:
+    """Fills in what variants leave open, and checks what can be checked before anything runs.
+
+    Args:
+      variants: by name; without a sweep one of the name `""`.
+      default: what is filled in.
+      protocol: says where training ends.
+
+    Returns:
+      The variants, whole.
+
+    Raises:
+      TicketError: for a variant that cannot run, by name.
+
+    Example:
+      >>> default = Variant(rewind_step=0, rewind_moments=False, retraining="weights")
+      >>> check_variants({"late": Variant(rewind_step=9)}, default, Protocol(9, 1, 3))
+      Traceback (most recent call last):
+      ...
+      jaxticket.errors.TicketError: variant 'late': rewind step: got 9, expected 0 to 8, before \
+the end of training at step 9
+    """
+    chosen = {name: variant.over(default) for name, variant in variants.items()}
+    for name, variant in chosen.items():
+        _check(name, variant, protocol)
+    return chosen
 
 
 def _check(name: str, variant: Variant, protocol: Protocol) -> None:
