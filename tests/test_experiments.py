@@ -329,13 +329,20 @@ def test_every_option_and_module_in_the_readme_exists(capsys):
 
 def test_the_readmes_example_runs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
-    quick = example.replace("steps=300", "steps=2").replace("evaluate_every=50", "evaluate_every=2")
-    assert quick != example
     names: dict = {}
-    exec(quick, names)
+    for example in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[:2]:
+        quick = example
+        for long, short in (
+            ("steps=300", "steps=2"),
+            ("every=50", "every=2"),
+            ("step=50", "step=1"),
+        ):
+            quick = quick.replace(long, short)
+        assert quick != example
+        exec(quick, names)
     assert names["results"].sizes["replicate"] == 2
     assert names["mask"]["hidden_0"]["kernel"].shape == (784, 300)
+    assert names["swept"].variants == ("slow", "fast", "fast, rewound to step 50")
 
 
 def test_ci_runs_the_readmes_test_command():

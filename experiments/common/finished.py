@@ -91,7 +91,7 @@ one such as runs/lenet/<hash>
         paper=_paper(module.__doc__ or ""),
         command=_command(path, module, config),
         starts=environment["starts"],
-        summary=summary,
+        summary=_with_tried(summary, getattr(module, "TRIED", {})),
         results=read_results(path / "results.nc"),
         figures=_figures(path, config["experiment"], summary.get("figures", [])),
         path=path,
@@ -146,6 +146,17 @@ def _command(path: Path, module: ModuleType, content: dict[str, Any]) -> str:
         )
     chosen = [] if name == "default" else ["--preset", name]
     return shlex.join(["python", "-m", module.__name__, *chosen, *options(config, preset)])
+
+
+def _with_tried(summary: dict[str, Any], tried: dict[str, str]) -> dict[str, Any]:
+    """Puts what a module says was tried beside the claims that fail."""
+    claims = [
+        claim | {"tried": tried[claim["id"]]}
+        if claim["holds"] is False and claim.get("id") in tried
+        else claim
+        for claim in summary["claims"]
+    ]
+    return summary | {"claims": claims}
 
 
 def _module(path: Path, experiment: str) -> ModuleType:

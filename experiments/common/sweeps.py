@@ -41,7 +41,8 @@ class Cell(NamedTuple):
     @property
     def slug(self) -> str:
         """Names it in the id of a claim."""
-        return str(self).replace(" ", "-").replace("_", "-").replace(",", "").replace("=", "-")
+        plain = str(self).replace(" = ", "-").replace(",", "")
+        return plain.replace(" ", "-").replace("_", "-")
 
     def values(self, results: xarray.Dataset, percent: float) -> np.ndarray | str:
         """Reads test accuracy at a density: `float[replicates]`, or what the run lacks."""
