@@ -397,3 +397,51 @@ def test_pyplot_and_the_users_settings_are_left_alone():
         "assert matplotlib.rcParams.copy() == before"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.fixture(scope="module")
+def swept():
+    """Two variants: the second is two points worse everywhere."""
+    one = make_results(arms=("ticket", "reinit"), levels=3)
+    other = one.copy(deep=True)
+    other["test_accuracy"] = one["test_accuracy"] - np.float32(0.02)
+    other["test_accuracy"].attrs = one["test_accuracy"].attrs
+    both = xarray.concat([one, other], "variant", join="outer").assign_coords(
+        variant=["k = 0", "k = 100"], density=(("variant", "level"), [one["density"].values] * 2)
+    )
+    return both.assign(size=one["size"])
+
+
+@pytest.mark.parametrize("step", ["early_stop", "start", "end"])
+def test_a_sweep_is_a_panel_an_arm_and_a_line_a_variant(swept, step):
+    figure = plots.variants_against_density(swept, step=step)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == ["ticket", "reinit"]
+    assert len({axes.get_ylim() for axes in panels}) == 1
+    for axes, arm in zip(panels, ("ticket", "reinit"), strict=True):
+        lines = bars_of(axes)
+        assert list(lines) == ["k = 0", "k = 100"]
+        curve = swept["test_accuracy"].sel(variant="k = 0", arm=arm)
+        wanted = {
+            "early_stop": at_early_stop(swept.sel(variant="k = 0"), "test_accuracy").sel(arm=arm),
+            "start": curve.isel(step=0),
+            "end": curve.isel(step=-1),
+        }[step].mean("replicate")
+        np.testing.assert_allclose(lines["k = 0"][1], wanted, rtol=1e-5)
+        np.testing.assert_allclose(lines["k = 0"][1] - lines["k = 100"][1], 0.02, rtol=1e-3)
+
+
+def test_instability_is_drawn_in_percent_against_two(swept):
+    values = np.full((2, 3, 5), 0.1)
+    values[1] = 0.01
+    results = swept.assign(instability=(("variant", "level", "replicate"), values))
+    figure = plots.instability_against_density(results)
+    lines = bars_of(figure.axes[0])
+    assert lines["k = 0"][1].tolist() == pytest.approx([10.0] * 3)
+    assert lines["k = 100"][1].tolist() == pytest.approx([1.0] * 3)
+    assert any(list(line.get_ydata()) == [2.0, 2.0] for line in figure.axes[0].get_lines())
+
+
+def test_an_unknown_place_of_a_curve_is_refused(swept):
+    with pytest.raises(TicketError, match=r"unknown step 'ends'.*end"):
+        plots.variants_against_density(swept, step="ends")

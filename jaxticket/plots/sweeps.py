@@ -62,13 +62,19 @@ def variants_against_density(
             }
             percent = 100 * here["density"].values
             entries[name] = style.line_with_bars(axes, percent, summary, label=name, **looks)
-        axes.set_title(arm.replace("_", " "))
+        axes.set_title(arm.replace("_", " "), fontsize=style.TEXT)
         scales.density_axis(axes, np.unique(results["density"].values)[::-1])
     for axes in panels[::columns]:
         axes.set_ylabel(f"{networks.metric_label(curve)}\n{_WHERE[step]}")
+    # One scale, so that arms can be compared across panels.
+    limits = [axes.get_ylim() for axes in panels[: len(chosen)]]
+    for axes in panels[: len(chosen)]:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     for axes in panels[len(chosen) :]:
         axes.set_visible(False)
-    style.legend(figure, entries, columns, "lower center")
+    number = results.sizes["replicate"]
+    title = f"mean of {number} replicates, bars from least to greatest" if number > 1 else ""
+    style.legend(figure, entries, columns, "lower center", title)
     return figure
 
 
