@@ -38,6 +38,7 @@ from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
+from jaxticket.recipes.architectures import architecture
 from jaxticket.records import Result
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def check(config: Config) -> None:
     wrong = [rate for rate in config.dropouts if not 0 <= rate < 1]
     if wrong:
         raise TicketError(f"--dropouts: got {wrong[0]}, expected shares in [0, 1)")
-    if config.model.startswith(("resnet", "vgg")):
+    if not architecture(config.model).dropout:
         raise TicketError(
             f"--model {config.model}: has no dropout, expected conv_2, conv_4, conv_6 or lenet_5; "
             "experiments.deep is about the others"

@@ -31,7 +31,7 @@ import numpy as np
 import xarray
 from rich.console import Console
 
-from experiments.common import lottery
+from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
@@ -97,6 +97,9 @@ def check(config: Config) -> None:
     Raises:
       TicketError: one line on the first thing that is wrong.
     """
+    for name in ("learning_rates", "strategies"):
+        if getattr(config, name):
+            sweeps.check_some(f"--{name.replace('_', '-')}", getattr(config, name))
     wrong = [rate for rate in config.learning_rates if not (rate > 0 and np.isfinite(rate))]
     if wrong:
         raise TicketError(f"--learning-rates: got {wrong[0]}, expected positive numbers")

@@ -127,6 +127,11 @@ def check(config: Config) -> None:
       TicketError: one line on the first thing that is wrong.
     """
     sweeps.check_some("--rewind-steps", config.rewind_steps)
+    if len(config.rewind_steps) < 2:
+        raise TicketError(
+            f"--rewind-steps: got {' '.join(map(str, config.rewind_steps))} alone, expected at "
+            "least two to compare"
+        )
     missing = [arm for arm in ("copy", "dense") if arm not in config.arms]
     if missing:
         raise TicketError(
@@ -149,13 +154,18 @@ def variants(problem: Problem) -> dict[str, Variant]:
       A variant each.
     """
     config: Config = problem.config
-    at = lambda step: step.at(problem.steps_an_epoch)  # noqa: E731
-    plain = {_name(at(k)): Variant(rewind_step=at(k)) for k in config.rewind_steps}
-    moments = {
-        f"{_name(at(k))} with moments": Variant(rewind_step=at(k), rewind_moments=True)
-        for k in config.moments_steps
+    plain, moments = (
+        sorted(step.at(problem.steps_an_epoch) for step in steps)
+        for steps in (config.rewind_steps, config.moments_steps)
+    )
+    if len(set(plain)) < len(plain):
+        raise TicketError(
+            f"--rewind-steps: got {', '.join(map(str, config.rewind_steps))}, which are the steps "
+            f"{plain}, expected different ones"
+        )
+    return {_name(k): Variant(rewind_step=k) for k in plain} | {
+        f"{_name(k)} with moments": Variant(rewind_step=k, rewind_moments=True) for k in moments
     }
-    return plain | moments
 
 
 def _name(step: int) -> str:

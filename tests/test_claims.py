@@ -202,3 +202,29 @@ def test_the_rank_correlation_is_of_gap_and_instability():
     dims = ("variant", "level", "replicate")
     assert holds(claim, results.assign(instability=(dims, rising))) is True
     assert holds(claim, results.assign(instability=(dims, -rising))) is False
+
+
+def test_a_rate_that_lost_a_replicate_is_not_the_best():
+    validation = np.array([[0.8, 0.8], [0.9, 0.9]])[:, :, None, None, None]
+    results = made(accuracies(0.8, 0.7, 0.6, 0.5), validation)
+    assert (best.best_variants(results) == 1).all()
+    results["valid"][1, 0, 1, 2] = False
+    chosen = best.best_variants(results)
+    assert chosen.sel(arm="ticket").values.tolist() == [1, 0, 1]
+
+
+def test_the_same_networks_are_not_compared_with_themselves():
+    results = made(accuracies(0.8, 0.7, 0.6, 0.5))
+    reinit = LOW._replace(arm="reinit")
+    for claim in (
+        sweeps.more(LOW, LOW, 30, "source"),
+        sweeps.gains_more(LOW, reinit, LOW, reinit, 30, "source"),
+    ):
+        assert holds(claim, results) is None
+
+
+def test_levels_are_numbered_where_densities_differ():
+    results = made(accuracies(0.8, 0.7, 0.6, 0.5))
+    assert sweeps.density_headings(results) == ["100.0%", "30.0%", "9.0%"]
+    results["density"][1, 2] = 0.05
+    assert sweeps.density_headings(results) == ["level 0", "level 1", "level 2"]

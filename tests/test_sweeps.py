@@ -9,7 +9,7 @@ import optax
 import pytest
 import searches
 
-from jaxticket import Plan, Protocol, TicketError, criteria, learners, runs
+from jaxticket import Plan, Protocol, TicketError, allocate, criteria, learners, runs
 from jaxticket.imp import Variant
 from jaxticket.trainer import run as training
 
@@ -225,7 +225,7 @@ def test_results_of_a_sweep_have_the_variant_as_their_first_dimension():
             {"a": variant("slow", rewind_step=9)},
             r"variant 'a': rewind step: got 9, expected 0 to 5",
         ),
-        ({"a": variant("slow", retraining="rate")}, r"unknown retraining 'rate'"),
+        ({"a": variant("slow", retraining="rate")}, r"unknown retraining of variant 'a' 'rate'"),
         (
             {"a": variant("slow", retraining="fine_tuning", rewind_moments=True)},
             r"variant 'a': got rewind_moments with retraining 'fine_tuning'",
@@ -233,6 +233,10 @@ def test_results_of_a_sweep_have_the_variant_as_their_first_dimension():
         (
             {"a": variant("slow"), "b": Variant({"rate": 0.1})},
             r"variants: got hyperparameters of 2 structures",
+        ),
+        (
+            {"a": variant("slow"), "b": variant("slow", allocation=allocate.globally(0.99))},
+            r"variant 'b': the schedule empties",
         ),
     ],
 )
@@ -264,3 +268,61 @@ def test_the_protocol_of_a_sweep_may_be_longer_than_an_interval():
     slow = result.network("ticket", 1, 0, "slow").curves["validation_loss"]
     assert np.isnan(slow).tolist() == [False, True, False, False]
     assert runs.to_dataset(result)["valid"].all()
+
+
+def test_every_variants_own_numbers_are_given_to_the_family_before_anything_runs():
+    def refusing(hyperparameters):
+        rate = hyperparameters["learning_rate"]
+        if isinstance(rate, float) and rate > 0.05:
+            raise TicketError(f"learning rate: got {rate}")
+        return family(hyperparameters)
+
+    with pytest.raises(TicketError, match=r"learning rate: got 0\.1"):
+        search(learner=refusing, variants={name: VARIANTS[name] for name in ("slow", "fast")})
+
+
+def test_one_diverged_variant_leaves_the_others_as_they_are():
+    """NaN has no order, so global pruning would empty whole layers of the network that diverged."""
+    chosen = {"allocation": cases.ALLOCATIONS["globally"], "arms": ("ticket", "reinit")}
+    variants = {"fast": VARIANTS["fast"], "wild": Variant({"learning_rate": float("inf")})}
+    together = search(variants=variants, **chosen)
+    alone = search(variants={"fast": VARIANTS["fast"]}, **chosen)
+    for level in range(searches.LEVELS):
+        one, other = (r.network("ticket", level, 1, "fast") for r in (together, alone))
+        cases.assert_same_bits((one.mask, one.params), (other.mask, other.params))
+    dataset = runs.to_dataset(together)
+    assert not dataset["valid"].sel(variant="wild").isel(level=slice(1, None)).any()
+    assert dataset["valid"].sel(variant="fast").all()
+
+
+@pytest.mark.parametrize("names", [("fast", "slow"), ("slow",), ("slow", "other")])
+def test_the_store_of_another_sweep_is_refused(names, tmp_path):
+    few = {name: VARIANTS[name] for name in ("slow", "fast")}
+    with runs.CheckpointStore(tmp_path) as store:
+        search(variants=few, arms=("ticket",), store=store)
+    other = {name: VARIANTS.get(name, VARIANTS["fast"]) for name in names}
+    with (
+        runs.CheckpointStore(tmp_path) as store,
+        pytest.raises(TicketError, match=r"store: holds 4 networks of the variants"),
+    ):
+        search(variants=other, arms=("ticket",), store=store)
+
+
+def test_a_sweep_over_steps_compiles_its_training_once_too():
+    counts = []
+    for names in (("slow",), ("slow", "late")):
+        traces = 0
+
+        def counted(hyperparameters):
+            learner = family(hyperparameters)
+
+            def step(*of_step):
+                nonlocal traces
+                traces += 1
+                return learner.step(*of_step)
+
+            return learner._replace(step=step)
+
+        search(learner=counted, variants={name: VARIANTS[name] for name in names}, arms=("ticket",))
+        counts.append(traces)
+    assert counts[0] == counts[1]

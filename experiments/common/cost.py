@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from experiments.common.experiment import Experiment
+from jaxticket.arms import check_arms
 from jaxticket.protocol import Protocol
 
 
@@ -53,7 +54,7 @@ def cost_of(experiment: Experiment, preset: str, steps_an_epoch: int = 750) -> C
     ]
     given = [None if one is None else one.hyperparameters for one in variants.values()]
     dense = sum(one not in given[:place] for place, one in enumerate(given))
-    pruned = (config.levels - 1) * len(config.arms)
+    pruned = (config.levels - 1) * len(check_arms(config.arms))
     networks = config.replicates * (dense + pruned * len(variants))
     made = dense * steps + pruned * sum(steps - begin for begin in begins)
     return Cost(networks, config.replicates * made)

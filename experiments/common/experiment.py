@@ -17,8 +17,10 @@ from experiments.common.report import make_console, results_tables
 from experiments.common.session import complete, device_line, execute, report
 from jaxticket import criteria, data, find_tickets, prune
 from jaxticket.analysis import Claim
+from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
 from jaxticket.imp import Variant, check_variants
+from jaxticket.imp.variants import make_schedules
 from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
 from jaxticket.precision import check_precision
@@ -124,7 +126,7 @@ def run(
     problem = make_problem(config, dataset)
     variants = _checked(experiment.variants(problem), problem)
     swept = any(one.hyperparameters is not None for one in (variants or {}).values())
-    number = config.replicates * len(config.arms) * max(1, len(variants or ()))
+    number = config.replicates * len(check_arms(config.arms)) * max(1, len(variants or ()))
     problem = problem._replace(plan=Plan.by_name(config.plan, number))
     claims = experiment.claims(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
@@ -151,16 +153,25 @@ def run(
             on_progress=progress,
         )
 
-    def finish(result: Result) -> "tuple[xarray.Dataset, dict[str, Figure]]":
-        results = experiment.measure(problem, result, to_dataset(result))
-        return results, experiment.draw(results, result)
+    def measure(result: Result) -> xarray.Dataset:
+        return experiment.measure(problem, result, to_dataset(result))
 
     if not complete(directory):
         console.print(
             f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
         )
-        plan = problem.plan
-        execute(directory, config, dataset, plan, search, finish, claims, console, ledger)
+        execute(
+            directory,
+            config,
+            dataset,
+            problem.plan,
+            search,
+            measure,
+            experiment.draw,
+            claims,
+            console,
+            ledger,
+        )
     exact_only = config.preset == "smoke"
     tables = experiment.tables
     return report(directory, tables, console, check=config.check, exact_only=exact_only)
@@ -168,8 +179,16 @@ def run(
 
 def _checked(variants: Variants, problem: Problem) -> Variants:
     """Checks a sweep before anything is written."""
-    default = Variant(rewind_step=0, rewind_moments=False, retraining="weights")
-    check_variants(variants or {}, default, problem.protocol)
+    config = problem.config
+    default = Variant(
+        allocation=problem.allocation(),
+        rewind_step=config.rewind_step.at(problem.steps_an_epoch),
+        rewind_moments=config.rewind_moments,
+        retraining="weights",
+    )
+    dense = ones(problem.shapes, make_prunable(config))
+    chosen = check_variants(variants or {}, default, problem.protocol)
+    make_schedules(chosen, dense, config.levels)
     return variants
 
 

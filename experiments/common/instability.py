@@ -1,6 +1,7 @@
 """Claims and tables about instability: barriers between networks of other data orders."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -34,20 +35,14 @@ def barriers_of(
       `float64[pairs]`, errors as fractions.
     """
     firsts, seconds = (
-        _Ends(*(_stack([pair[side]._asdict()[part] for pair in pairs]) for part in _Ends.parts))
+        SimpleNamespace(
+            params=_stack([pair[side].params for pair in pairs]),
+            model_state=_stack([pair[side].model_state for pair in pairs]),
+        )
         for side in (0, 1)
     )
     examples = problem.dataset.test
     return barriers(learner, state, firsts, seconds, examples, problem.plan, points)["barriers"]
-
-
-class _Ends:
-    """Params and model state of networks, along axis 0."""
-
-    parts = ("params", "model_state")
-
-    def __init__(self, params: Any, model_state: Any) -> None:
-        self.params, self.model_state = params, model_state
 
 
 def _stack(trees: Sequence[Any]) -> Any:
@@ -169,8 +164,7 @@ def table(results: xarray.Dataset) -> Table:
       A rich table.
     """
     values = results["instability"]
-    densities = np.atleast_2d(results["density"].values)[0]
-    columns = ["dense", *(f"{density:.1%}" for density in densities[1:])]
+    columns = ["dense", *sweeps.density_headings(results)[1:]]
     rows = {
         str(name): [values.sel(variant=name).isel(level=n).values for n in range(len(columns))]
         for name in results["variant"].values

@@ -92,7 +92,7 @@ def diverged_networks(results: xarray.Dataset) -> list[dict[str, Any]]:
       results: from `jaxticket.runs.to_dataset`.
 
     Returns:
-      `arm`, `level`, `replicate` and `step` of each.
+      `arm`, `level`, `replicate` and `step` of each, and `variant` of a sweep.
     """
     steps = results["diverged_step"]
     steps = steps if "variant" in steps.dims else steps.expand_dims(variant=[""])

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Search = Callable[[CheckpointStore, ProgressDisplay], Result]
-Finish = Callable[[Result], "tuple[xarray.Dataset, dict[str, Figure]]"]
+Measure = Callable[[Result], xarray.Dataset]
+Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
 Tables = Callable[[xarray.Dataset], list[RenderableType]]
 
 
@@ -56,7 +57,8 @@ def execute(
     dataset: Dataset,
     plan: Plan,
     search: Search,
-    finish: Finish,
+    measure: Measure,
+    draw: Draw,
     claims: Sequence[Claim],
     console: Console,
     ledger: Ledger,
@@ -71,7 +73,8 @@ def execute(
       dataset: what is trained on.
       plan: how populations run.
       search: finds the tickets, given a store and a progress callback.
-      finish: makes results and figures, the main one first.
+      measure: makes the results, on all processes, since it may compute on all devices.
+      draw: makes the figures by name, the main one first.
       claims: what to judge.
       console: where progress is shown.
       ledger: of the run, which `search` counts in.
@@ -87,14 +90,16 @@ def execute(
     ):
         result = search(store, progress)
 
-    # What the machine can do is measured on all devices, so by all processes.
+    with ledger.phase("report"):
+        results = measure(result)
+    # What the machine can do is measured on all devices too.
     costs = draw_up(ledger, plan)
 
     def write() -> None:
         from jaxticket import plots
 
         with ledger.phase("report"):
-            results, figures = finish(result)
+            figures = draw(results, result)
             write_results(directory.results, results)
             plots.save(figures, directory.figures)
             verdicts = judge(claims, results)

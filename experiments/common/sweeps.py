@@ -77,6 +77,8 @@ def gains_more(
     """Claims that the first gains more over its control than the second over its own."""
 
     def test(results: xarray.Dataset) -> Evidence:
+        if first == second:
+            return not_computable(f"{first} would be compared with itself")
         found = [cell.values(results, percent) for cell in (first, control, second, other_control)]
         for values in found:
             if isinstance(values, str):
@@ -158,6 +160,8 @@ def _compare(
     for found in (one, other):
         if isinstance(found, str):
             return not_computable(f"needs {found}")
+    if first == second:
+        return not_computable(f"{first} would be compared with itself")
     difference = np.subtract(one, other)
     return greater(difference) if tolerance is None else at_least(difference, tolerance)
 
@@ -196,14 +200,28 @@ def variants_by_density(results: xarray.Dataset, arm: str, when: str = "early_st
     Returns:
       A rich table.
     """
-    densities = np.atleast_2d(results["density"].values)[0]
-    columns = [f"{density:.1%}" for density in densities]
+    columns = density_headings(results)
     rows = {}
     for name in results["variant"].values:
         values = READ[when](results.sel(variant=name), "test_accuracy").sel(arm=arm)
         rows[str(name)] = [values.isel(level=n).values for n in range(len(columns))]
     title = f"test accuracy{WORDS[when]} of the {arm} by density"
     return make_table(title, results, columns, rows)
+
+
+def density_headings(results: xarray.Dataset) -> list[str]:
+    """Gives the heading of each level: its density, or its number where variants differ.
+
+    Args:
+      results: from `jaxticket.runs.to_dataset`.
+
+    Returns:
+      One a level.
+    """
+    densities = np.atleast_2d(results["density"].values)
+    if not (densities == densities[0]).all():
+        return [f"level {level}" for level in range(densities.shape[1])]
+    return [f"{density:.1%}" for density in densities[0]]
 
 
 def make_table(

@@ -24,7 +24,7 @@ class Start(NamedTuple):
     """What one control network is made from.
 
     Attributes:
-      mask_rule: which mask its arm takes, an index into `MASK_RULES`.
+      mask_rule: which mask its arm takes, an index into the run's.
       action: which weights its arm takes, an index into the run's actions.
       copied: whether its arm has a data order of its own.
       held: what its arm holds pruned weights at, an index into the run's.
@@ -128,11 +128,12 @@ def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
 
 def _start_one(setup: Setup) -> Callable[[Start], Networks]:
     """Makes state, mask and key of one control network; its arm is chosen on the device."""
+    rules = [MASK_RULES[name](setup) for name in _mask_rules(setup)]
     weights = [_weights(setup, name) for name in _actions(setup)]
     held = [HELD[name] for name in _held_names(setup)]
 
     def one(start: Start) -> Networks:
-        mask = jax.lax.switch(start.mask_rule, [rule(setup) for rule in MASK_RULES.values()], start)
+        mask = jax.lax.switch(start.mask_rule, rules, start)
         state = jax.lax.switch(start.action, weights, start, mask)
         if len(held) > 1:
             # All arms' states have one structure, so where one arm holds all of them do.
@@ -180,6 +181,11 @@ MASK_RULES = {
 """How an arm gets its mask, by the name that `jaxticket.arms` uses."""
 
 
+def _mask_rules(setup: Setup) -> list[str]:
+    """Lists the rules of the run's masks: what no arm takes is not compiled."""
+    return list(dict.fromkeys(ARMS[arm].mask for arm in setup.arms))
+
+
 def _actions(setup: Setup) -> list[str]:
     """Lists the actions of the run's arms, each once, however many arms share it."""
     return list(dict.fromkeys(ARMS[arm].weights for arm in setup.arms))
@@ -218,7 +224,7 @@ def _gather(
     lineages = setup.lineages
     rows = np.array([lineages.place(c.variant, c.replicate) for c in chosen])
     counts = [lineages.counts(level) for level in range(setup.levels)]
-    rules, actions, held = list(MASK_RULES), _actions(setup), _held_names(setup)
+    rules, actions, held = _mask_rules(setup), _actions(setup), _held_names(setup)
     take = lambda tree: jax.tree.map(lambda leaf: leaf[rows], tree)  # noqa: E731
     ticket_masks = [
         jax.tree.map(lambda leaf, row=row: leaf[row], tickets[c.level].masks)

@@ -16,8 +16,14 @@ from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.imp.controls import train_controls
 from jaxticket.imp.setup import Setup, replicate_keys
-from jaxticket.imp.tickets import train_tickets
-from jaxticket.imp.variants import Retraining, Variant, make_lineages
+from jaxticket.imp.tickets import check_kept, train_tickets
+from jaxticket.imp.variants import (
+    Retraining,
+    Variant,
+    given,
+    make_lineages,
+    same_hyperparameters,
+)
 from jaxticket.learners.base import Learner
 from jaxticket.learners.family import Family, as_family
 from jaxticket.masks.prunable import Prunable, kernels
@@ -131,8 +137,11 @@ def find_tickets(
     )
     chosen = variants or {"": Variant()}
     family, keys = as_family(learner), replicate_keys(key, replicates)
-    _check_holds(family(next(iter(chosen.values())).hyperparameters), check_arms(arms))
-    dense = _dense_mask(family, next(iter(chosen.values())), keys[0], prunable)
+    same_hyperparameters(chosen)
+    # Each one is called with its own numbers, which it may refuse: later ones are traced.
+    made = [family(given(variant)) for variant in chosen.values()]
+    _check_holds(made[0], check_arms(arms))
+    dense = _dense_mask(made[0], keys[0], prunable)
     setup = Setup(
         family=family,
         lineages=make_lineages(chosen, default, keys, dense, levels, protocol),
@@ -147,6 +156,7 @@ def find_tickets(
     store = store or Memory()
     with setup.ledger.phase("checkpoint"):
         origin, records = store.load(setup.template())
+        check_kept(setup, records)
     resumed = _networks(setup, records)
     train = trainer(
         family,
@@ -166,10 +176,9 @@ def find_tickets(
     return Result(setup.arms, levels, replicates, schedules, size, origin, records)
 
 
-def _dense_mask(family: Family, variant: Variant, key: PRNGKeyArray, prunable: Prunable) -> Mask:
+def _dense_mask(learner: Learner, key: PRNGKeyArray, prunable: Prunable) -> Mask:
     """Makes the mask that keeps everything, on the host; only shapes are computed for it."""
-    init = lambda key: family(variant.hyperparameters).init(key)  # noqa: E731
-    params = jax.eval_shape(init, key).params
+    params = jax.eval_shape(learner.init, key).params
     shapes = jax.eval_shape(lambda: masks.ones(params, prunable))
     return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
 

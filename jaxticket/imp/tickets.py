@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxticket import masks
 from jaxticket.criteria.base import Evidence
-from jaxticket.errors import MaskError
+from jaxticket.errors import MaskError, TicketError
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.records import Coordinate, Origin, Record, Store
 from jaxticket.trainer import Networks, Trainer
@@ -80,7 +80,7 @@ def train_tickets(
         with setup.ledger.phase("prune"):
             counts = lineages.counts(level)
             mask = prune_all((lineages.pruner, evidence, before.masks, counts, before.observed))
-            _check_not_empty(setup, mask, level)
+            _check_not_empty(setup, mask, before, level)
         with setup.ledger.phase("start"):
             states = restart_all(_restarts(setup, origin, before, mask))
         networks = Networks(
@@ -115,7 +115,7 @@ def _train_dense(
     fine_tunes = lineages.keeps_rate.any()
     snapshots = sorted({*lineages.begins.tolist(), *([end] if fine_tunes else [])})
     trained = train(
-        Networks(states, mask, setup.level_keys("train", 0)[rows], given),
+        Networks(states, mask, setup.level_keys("train", 0)[rows], given, _from_zero(setup, rows)),
         setup.ticket_size,
         snapshots=tuple(snapshots),
         on_segment=lambda steps, metrics: tell("ticket", 0, steps, metrics),
@@ -126,6 +126,11 @@ def _train_dense(
     expanded = trained._replace(training=own(trained.training), curves=own(trained.curves))
     record = make_record(_names(setup, 0), expanded, own(mask))
     return Origin(own(states.params), rewound, final), record
+
+
+def _from_zero(setup: Setup, rows: np.ndarray) -> Any:
+    """Lets dense networks begin at 0, in the words of later levels, whose program serves both."""
+    return np.zeros_like(rows, np.int32) if np.size(setup.begins()) else ()
 
 
 def _each_at(snapshots: dict[int, Any], steps: np.ndarray, rows: np.ndarray) -> Any:
@@ -141,6 +146,31 @@ def _names(setup: Setup, level: int) -> list[Coordinate]:
     lineages = setup.lineages
     pairs = map(lineages.name, range(lineages.number))
     return [Coordinate("ticket", level, replicate, variant) for variant, replicate in pairs]
+
+
+def check_kept(setup: Setup, records: list[Record]) -> None:
+    """Refuses what another search has kept: rows are taken for lineages by their place.
+
+    Args:
+      setup: what was chosen.
+      records: from the store.
+
+    Raises:
+      TicketError: if they are not this search's.
+    """
+    for record in records:
+        level = record.levels[0]
+        names = _names(setup, level)
+        if record.arms[0] != "ticket" or list(record.coordinates) == names:
+            continue
+        there, wanted = (
+            list(dict.fromkeys(n.variant for n in c)) for c in (record.coordinates, names)
+        )
+        raise TicketError(
+            f"store: holds {len(record.arms)} networks of the variants {there} at level {level}, "
+            f"expected {len(names)} of {wanted}, in this order; give the store to the search that "
+            "made it, or use a new one"
+        )
 
 
 def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> None:
@@ -188,12 +218,16 @@ def _choose(condition: Any, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _check_not_empty(setup: Setup, mask: Mask, level: int) -> None:
-    """Refuses to go on with a layer that has no weight left; global allocation can do that."""
+def _check_not_empty(setup: Setup, mask: Mask, before: Record, level: int) -> None:
+    """Refuses to go on with a layer that has no weight left; global allocation can do that.
+
+    A network that diverged has no order among its weights, and its mask means nothing anyway.
+    """
+    finite = before.diverged_steps() < 0
     empty = [
         f"{masks.path_string(path)} of {_described(setup, int(index))}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(mask)
-        for index in np.flatnonzero(~leaf.reshape(leaf.shape[0], -1).any(axis=1))
+        for index in np.flatnonzero(finite & ~leaf.reshape(leaf.shape[0], -1).any(axis=1))
     ]
     if empty:
         raise MaskError(

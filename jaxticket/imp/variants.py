@@ -19,7 +19,8 @@ Retraining = Literal["weights", "learning_rate", "fine_tuning"]
 
 - `weights`: weights and learning rate go back to step k (weight rewinding; IMP for k = 0);
 - `learning_rate`: the trained weights stay, the learning rate goes back to step k;
-- `fine_tuning`: the trained weights stay, the learning rate stays what it is at step T.
+- `fine_tuning`: the trained weights stay, and schedules go on from step T: use one that is flat
+  there, such as steps that drop, and not one that ends at zero.
 """
 
 
@@ -81,7 +82,7 @@ class Lineages(NamedTuple):
       begins: `int32[L]`, the step k.
       moments: `bool[L]`, whether moments are rewound too.
       keeps_weights: `bool[L]`, whether the trained weights stay.
-      keeps_rate: `bool[L]`, whether the learning rate stays at its end.
+      keeps_rate: `bool[L]`, whether schedules go on from their end.
       dense: `int64[L]`, the dense network that each lineage begins with.
       dense_lineages: `int64[D]`, the first lineage of each dense network.
     """
@@ -156,7 +157,7 @@ def make_lineages(
     pruners = _distinct(pairs)
     replicates = keys.shape[0]
     each = lambda values, dtype: np.repeat(np.array(list(values), dtype), replicates)  # noqa: E731
-    groups = _same_hyperparameters(chosen)
+    groups = same_hyperparameters(chosen)
     roots = _distinct(groups)
     dense_of = np.array([_place(roots, group) for group in groups])
     places = np.arange(replicates)
@@ -168,10 +169,7 @@ def make_lineages(
         criteria=criteria,
         pruners=pruners,
         pruner=each([_place(pruners, pair) for pair in pairs], np.int32),
-        schedules={
-            name: schedule(_required(variant.allocation), dense, levels)
-            for name, variant in chosen.items()
-        },
+        schedules=make_schedules(chosen, dense, levels),
         begins=each([variant.rewind_step for variant in chosen.values()], np.int32),
         moments=each([variant.rewind_moments for variant in chosen.values()], bool),
         keeps_weights=each([v.retraining != "weights" for v in chosen.values()], bool),
@@ -211,9 +209,40 @@ the end of training at step 9
     return chosen
 
 
+def make_schedules(
+    chosen: Mapping[str, Variant], dense: Mask, levels: int
+) -> dict[str, tuple[Counts, ...]]:
+    """Lists what every level of every variant keeps.
+
+    Args:
+      chosen: whole variants, from `check_variants`.
+      dense: the dense mask.
+      levels: number of levels.
+
+    Returns:
+      Integer counts a level, by variant.
+
+    Raises:
+      MaskError: for a schedule that would empty a layer, by name.
+    """
+    made = {}
+    for name, variant in chosen.items():
+        try:
+            made[name] = schedule(_required(variant.allocation), dense, levels)
+        except TicketError as error:
+            raise type(error)(f"variant {name!r}: {error}" if name else str(error)) from None
+    return made
+
+
+def given(variant: Variant) -> Any:
+    """Gives what a variant's learner is made from; `()` where nothing is swept."""
+    return () if variant.hyperparameters is None else variant.hyperparameters
+
+
 def _check(name: str, variant: Variant, protocol: Protocol) -> None:
     if variant.retraining not in get_args(Retraining):
-        raise unknown("retraining", str(variant.retraining), get_args(Retraining))
+        what = f"retraining of variant {name!r}" if name else "retraining"
+        raise unknown(what, str(variant.retraining), get_args(Retraining))
     if variant.rewind_moments and variant.retraining != "weights":
         raise TicketError(
             f"variant {name!r}: got rewind_moments with retraining {variant.retraining!r}, "
@@ -225,8 +254,22 @@ def _check(name: str, variant: Variant, protocol: Protocol) -> None:
         raise TicketError(f"variant {name!r}: {error}" if name else str(error)) from None
 
 
-def _same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:
-    """Gives for each variant the first one with the same hyperparameters."""
+def same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:
+    """Finds for each variant the first one with the same hyperparameters.
+
+    Args:
+      chosen: the variants.
+
+    Returns:
+      Places among the variants.
+
+    Raises:
+      TicketError: if they are not of one structure.
+
+    Example:
+      >>> same_hyperparameters({"a": Variant(0.1), "b": Variant(0.2), "c": Variant(0.1)})
+      [0, 1, 0]
+    """
     described = [
         (jax.tree.structure(v.hyperparameters), *map(float, jax.tree.leaves(v.hyperparameters)))
         for v in chosen.values()

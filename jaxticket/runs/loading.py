@@ -67,14 +67,7 @@ class Run:
           TicketError: if the run has no such network (yet), saying what it has.
         """
         wanted = Coordinate("ticket" if level == 0 else arm, level, replicate, variant)
-        if wanted not in self._places:
-            raise TicketError(
-                f"{self.path}: no network {tuple(wanted)}; there are {len(self._places)}, of the "
-                f"arms {sorted({name.arm for name in self._places})}, the variants "
-                f"{sorted({name.variant for name in self._places})} and levels 0 to "
-                f"{max((name.level for name in self._places), default=-1)}"
-            )
-        step, place = self._places[wanted]
+        step, place = self._place(wanted)
         record = self._read(step)
         return Network(
             _nested({path: leaf[place] for path, leaf in record.masks.items()}, record.params),
@@ -102,8 +95,18 @@ class Run:
         Returns:
           Nested dicts of NumPy arrays.
         """
-        _, place = self._places[Coordinate("ticket", 0, replicate, variant)]
+        _, place = self._place(Coordinate("ticket", 0, replicate, variant))
         return _nested({path: leaf[place] for path, leaf in self._store.initial_params().items()})
+
+    def _place(self, wanted: Coordinate) -> tuple[int, int]:
+        if wanted not in self._places:
+            raise TicketError(
+                f"{self.path}: no network {tuple(wanted)}; there are {len(self._places)}, of the "
+                f"arms {sorted({name.arm for name in self._places})}, the variants "
+                f"{sorted({name.variant for name in self._places})} and levels 0 to "
+                f"{max((name.level for name in self._places), default=-1)}"
+            )
+        return self._places[wanted]
 
     def _read(self, step: int) -> Record:
         if self._cache is None or self._cache[0] != step:
