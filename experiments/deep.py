@@ -17,7 +17,7 @@ for 120 steps. That can show whether tickets exist at each rate, not what the pa
 Presets:
   default  digits, ResNet-20 at half its width, two rates, with and without warm-up, both scopes,
            two arms, five replicates: 180 networks; minutes on two cores.
-  smoke    digits, seconds; only the exact claims mean anything.
+  smoke    digits, a deep perceptron, seconds; only the exact claims mean anything.
   paper    ResNet-20 on CIFAR-10 by the recipe resnet18-2019 (so the paper calls it):
            2,310 networks, 69.3 million network-steps.
 
@@ -87,6 +87,7 @@ PRESETS = {
     "smoke": dataclasses.replace(
         DEFAULT,
         preset="smoke",
+        model="deep_mlp",
         replicates=2,
         levels=2,
         steps=Step.iterations(10),

@@ -74,7 +74,7 @@ def variants_against_density(
         axes.set_visible(False)
     number = results.sizes["replicate"]
     title = f"mean of {number} replicates, bars from least to greatest" if number > 1 else ""
-    style.legend(figure, entries, columns, "lower center", title)
+    style.legend(figure, entries, max(columns, -(-len(names) // 5)), "lower center", title)
     return figure
 
 
