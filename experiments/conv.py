@@ -112,6 +112,22 @@ def check(config: Config) -> None:
         )
 
 
+_SMALL = (
+    "nothing else was tried. At this size a dense layer has 32 units and a level 300 steps: half "
+    "of such layers dropped is a strong regulariser of networks that have not begun to overfit."
+)
+TRIED = {
+    "ticket-stops-before-dense-25.6-no-dropout": (
+        "nothing else was tried. Most networks still improve when their 300 steps end, so the "
+        "early-stop step is the last one of both."
+    ),
+    "dropout-0.5-dense-more-than-no-dropout-dense-100": _SMALL,
+    "dropout-0.5-ticket-more-than-dropout-0.5-dense-25.6": _SMALL,
+    "dropout-0.5-ticket-more-than-no-dropout-ticket-25.6": _SMALL,
+}
+"""What was tried of claims that failed at default size, by id; for the report."""
+
+
 def variants(problem: Problem) -> dict[str, Variant]:
     """Lists the dropout rates.
 
