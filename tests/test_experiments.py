@@ -203,7 +203,7 @@ BAD = [
     (["--strategies", "2"], "--strategies 2: got no arm rewound"),
     (["--strategies", "3"], "--strategies: got 3, expected 1, 2 or both"),
     (["--learning-rates", "0.1", "-1"], "--learning-rates: got -1.0"),
-    (["--model", "conv_3"], "unknown model 'conv_3': did you mean 'conv_2'"),
+    (["--model", "conv_3"], "unknown model 'conv_3': did you mean 'conv_"),
     (["--dropout", "0.5", "--model", "resnet_20"], "dropout"),
     (["--schedule", "step", "--drops", "70it"], "--drops"),
     (["--warmup", "61it"], "--warmup"),
