@@ -18,6 +18,7 @@ DEFINITIONS = {
     "magnitude": lambda initial, final: np.abs(final),
     "magnitude_at_initialization": lambda initial, final: np.abs(initial),
     "large_initial_large_final": lambda initial, final: np.minimum(np.abs(initial), np.abs(final)),
+    "small_initial_small_final": lambda initial, final: -np.maximum(abs(initial), abs(final)),
     "large_final_same_sign": lambda initial, final: np.where(initial < 0, -final, final),
     "magnitude_increase": lambda initial, final: np.abs(final) - np.abs(initial),
     "movement": lambda initial, final: np.abs(final - initial),

@@ -25,7 +25,17 @@ from jaxticket import TicketError, allocate, masks, models, prune, runs
 
 ROOT = Path(__file__).parents[1]
 RUN = ["-m", "experiments.lenet", "--preset", "smoke", "--plan", "mesh", "--arms", "ticket"]
-RUN += ["reinit", "--levels", "2", "--steps", "2", "--evaluate-every", "2", "--lost-after", "10"]
+RUN += [
+    "reinit",
+    "--levels",
+    "2",
+    "--steps",
+    "2it",
+    "--evaluate-every",
+    "2it",
+    "--lost-after",
+    "10",
+]
 
 
 def free_port():

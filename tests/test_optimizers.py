@@ -62,6 +62,7 @@ def moments(name, state):
 MOMENTS = {
     "sgd": 0,
     "momentum": 1,
+    "momentum_constant": 1,
     "nesterov": 1,
     "adam": 2,
     "adam_scheduled": 2,

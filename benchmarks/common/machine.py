@@ -70,7 +70,7 @@ def describe() -> dict[str, Any]:
 
     Example:
       >>> sorted(describe())[:4]
-      ['command', 'cores', 'devices', 'flags']
+      ['command', 'cores', 'date', 'devices']
     """
     try:
         torch = importlib.metadata.version("torch")
