@@ -24,10 +24,11 @@ Expected on CIFAR-10 (paper): Conv-2 stops 3.5 times earlier at 8.8 % and gains 
 """
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import xarray
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
@@ -215,19 +216,8 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
 EXPERIMENT = Experiment("conv", __doc__ or "", PRESETS, claims, draw, variants, check, tables)
 
-
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the experiment.
-
-    Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
-
-    Returns:
-      The exit code.
-    """
-    return run(EXPERIMENT, arguments, console)
-
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
 
 if __name__ == "__main__":
     run_main(main)

@@ -26,12 +26,13 @@ with 20,000 steps of warm-up 90.5 %, which is the dense network's accuracy at 0.
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
@@ -228,19 +229,8 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
 EXPERIMENT = Experiment("deep", __doc__ or "", PRESETS, claims, draw, variants, check, tables)
 
-
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the experiment.
-
-    Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
-
-    Returns:
-      The exit code.
-    """
-    return run(EXPERIMENT, arguments, console)
-
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
 
 if __name__ == "__main__":
     run_main(main)

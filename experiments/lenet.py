@@ -24,12 +24,12 @@ earlier at 21 %, and is back at dense accuracy at 3.6 %; reinit falls below dens
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray
-from rich.console import Console
 
 from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
@@ -225,19 +225,8 @@ def _draw_masks(results: xarray.Dataset, result: Result) -> "Figure":
 
 EXPERIMENT = Experiment("lenet", __doc__ or "", PRESETS, claims, draw, variants, check)
 
-
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the experiment.
-
-    Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
-
-    Returns:
-      The exit code.
-    """
-    return run(EXPERIMENT, arguments, console)
-
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
 
 if __name__ == "__main__":
     run_main(main)

@@ -33,13 +33,14 @@ dense, and its tickets from step 500 on.
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 import xarray
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from experiments.common import instability, lottery, sweeps
 from experiments.common.command_line import run_main
@@ -298,19 +299,8 @@ EXPERIMENT = Experiment(
     "rewinding", __doc__ or "", PRESETS, claims, draw, variants, check, tables, measure
 )
 
-
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the experiment.
-
-    Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
-
-    Returns:
-      The exit code.
-    """
-    return run(EXPERIMENT, arguments, console)
-
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
 
 if __name__ == "__main__":
     run_main(main)

@@ -23,11 +23,12 @@ Presets:
 """
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from experiments.common import best, lottery, sweeps
 from experiments.common.command_line import run_main
@@ -173,19 +174,8 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
 EXPERIMENT = Experiment("verdict", __doc__ or "", PRESETS, claims, draw, variants, check, tables)
 
-
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the experiment.
-
-    Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
-
-    Returns:
-      The exit code.
-    """
-    return run(EXPERIMENT, arguments, console)
-
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
 
 if __name__ == "__main__":
     run_main(main)
