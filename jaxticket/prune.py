@@ -1,8 +1,16 @@
 """The assembler: criterion x allocation -> the next mask, and the schedule of counts."""
 
-from jaxticket.allocate.base import Allocation, Counts
-from jaxticket.criteria.base import Criterion, CriterionState, Evidence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxticket import masks
+from jaxticket.allocate.base import Allocation, Counts, Select
+from jaxticket.criteria.base import Criterion, CriterionState, Evidence, Rounds
 from jaxticket.errors import MaskError, TicketError
+from jaxticket.masks.basic import leaves_by_path
 from jaxticket.types import Mask
 
 
@@ -38,7 +46,44 @@ def prune(
       >>> prune(criteria.magnitude(), allocation, evidence, mask, counts)["w"].tolist()
       [False, True, False, True]
     """
-    return allocation.select(criterion.score(observed, evidence), mask, counts)
+    return prune_by(criterion, allocation.select, evidence, mask, counts, observed)
+
+
+def prune_by(
+    criterion: Criterion,
+    select: Select,
+    evidence: Evidence,
+    mask: Mask,
+    counts: Counts,
+    observed: CriterionState = (),
+) -> Mask:
+    """Makes the next mask with the selection of an allocation, in the rounds of the criterion.
+
+    Args:
+      criterion: what a weight is worth.
+      select: from where weights go.
+      evidence: as for `prune`.
+      mask: the present mask.
+      counts: how many to keep; may be traced.
+      observed: the criterion's state after training.
+
+    Returns:
+      A subset of `mask` with exactly `counts` kept.
+    """
+
+    def once(mask: Mask, counts: Counts) -> Mask:
+        final = masks.apply(evidence.final, mask)
+        here = evidence._replace(final=final, mask=mask)
+        return select(criterion.score(observed, here), mask, counts)
+
+    if criterion.rounds is None:
+        return once(mask, counts)
+    rounds, kept = criterion.rounds, _kept(mask, counts)
+
+    def one_round(index: Array, mask: Mask) -> Mask:
+        return once(mask, {p: _between(rounds, index, kept[p], counts[p]) for p in counts})
+
+    return jax.lax.fori_loop(0, rounds.number, one_round, jax.tree.map(jnp.asarray, mask))
 
 
 def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, ...]:
@@ -64,19 +109,38 @@ def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, .
     """
     if levels < 1:
         raise TicketError(f"levels: got {levels}, expected at least 1 (level 0 is dense)")
-    counts = [allocation.start(mask)]
+    counts = allocation.schedule(mask, levels)
     for level in range(1, levels):
-        counts.append(allocation.following(counts[-1]))
-        empty = [path for path, kept in counts[-1].items() if kept < 1]
+        empty = [path for path, kept in counts[level].items() if kept < 1]
         if empty:
             raise MaskError(
                 f"the schedule empties {', '.join(empty)} at level {level} of {levels - 1}; "
                 f"ask for at most {level} levels or a lower prune rate"
             )
-        if counts[-1] == counts[-2]:
+        if counts[level] == counts[level - 1]:
             raise MaskError(
                 f"the schedule prunes nothing at level {level} of {levels - 1}, where "
-                f"{sum(counts[-1].values())} weights are left and each layer's share rounds to "
+                f"{sum(counts[level].values())} weights are left and each layer's share rounds to "
                 f"none; ask for at most {level} levels or a higher prune rate"
             )
     return tuple(counts)
+
+
+def _kept(mask: Mask, counts: Counts) -> Counts:
+    """Counts what a mask keeps in the terms of other counts."""
+    by_path = {p: jnp.sum(leaf, dtype=jnp.int32) for p, leaf in leaves_by_path(mask)}
+    return by_path if "*" not in counts else {"*": sum(by_path.values(), start=jnp.int32(0))}
+
+
+def _between(rounds: Rounds, index: Array, kept: Any, wanted: Any) -> Array:
+    """Gives what round `index` leaves; exactly what is wanted in the last one."""
+    share = (index + 1).astype(jnp.float32) / rounds.number
+    start, end = (jnp.asarray(count, jnp.int32) for count in (kept, wanted))
+    first, last = (jnp.maximum(count, 1).astype(jnp.float32) for count in (start, end))
+    if rounds.schedule == "exponential":
+        left = first * (last / first) ** share
+    else:
+        left = first + (last - first) * share
+    # Floats are exact to 2^24 only, which may not change what the last round leaves.
+    left = jnp.clip(jnp.ceil(left).astype(jnp.int32), end, start)
+    return jnp.where(index == rounds.number - 1, end, left)

@@ -45,6 +45,22 @@ class Model(NamedTuple):
     apply: Callable[..., tuple[Shaped[Array, "..."], ModelState]]
 
 
+class Objective(NamedTuple):
+    """What training minimises, in the parts that one may want to differentiate.
+
+    The mean loss of a network is `mean(loss(apply(params, model_state, prepare(batch))[0], batch))`.
+
+    Attributes:
+      prepare: `prepare(batch) -> inputs`, what the network is given.
+      apply: `apply(params, model_state, inputs, *, train, key=None) -> (outputs, model_state)`.
+      loss: `loss(outputs, batch) -> float[n]`, one an example.
+    """
+
+    prepare: Callable[[Batch], Any]
+    apply: Callable[..., tuple[Any, ModelState]]
+    loss: Callable[[Any, Batch], Any]
+
+
 class Examples(NamedTuple):
     """Labelled images, as they sit on the device.
 

@@ -217,6 +217,29 @@ def mask(seed: int = 0, density: float = 0.5) -> dict[str, Any]:
     }
 
 
+def evidence(seed: int = 0) -> criteria.Evidence:
+    """Evidence of the handwritten network with everything that a criterion may read.
+
+    All but the objective are arrays, so that it can be mapped over; see `score`.
+    """
+    return criteria.Evidence(
+        initial=params(seed),
+        final=params(seed + 100),
+        key=jax.random.key(seed),
+        mask=masks.ones(params()),
+        model_state={},
+        examples=jax.tree.map(jnp.asarray, examples(9, seed)),
+    )
+
+
+OBJECTIVE = learner().objective
+
+
+def score(criterion: criteria.Criterion, evidence: criteria.Evidence, observed: Any = ()) -> Any:
+    """Scores with the objective of the handwritten network."""
+    return criterion.score(observed, evidence._replace(objective=OBJECTIVE))
+
+
 def mask_like(learner: learners.Learner, seed: int = 0) -> Any:
     """A random mask of half the weights for any learner's network."""
     shapes = jax.eval_shape(learner.init, jax.random.key(0)).params

@@ -196,13 +196,9 @@ def test_counts_are_exact_integers_of_any_size(kept, percent):
     # k - round(p k) in integers: halves go to the even neighbour.
     quotient, rest = divmod(percent * kept, 100)
     gone = quotient + (rest > 50 or (rest == 50 and quotient % 2 == 1))
-    for counts in (
-        allocate.uniform(percent / 100).following({"w": kept}),
-        allocate.globally(percent / 100).following({"*": kept}),
-    ):
-        (number,) = counts.values()
-        assert type(number) is int
-        assert number == kept - gone
+    _, number = allocate.totals(percent / 100, kept, 2)
+    assert type(number) is int
+    assert number == kept - gone
 
 
 def test_schedules_are_exact_past_what_float32_can_count():
@@ -213,9 +209,9 @@ def test_schedules_are_exact_past_what_float32_can_count():
 
 
 def test_the_last_pattern_that_matches_decides():
-    counts = allocate.layerwise({"*": 0.5, "output/*": 0.1, "*/bias": 0.9}).following(
-        {"hidden/kernel": 100, "output/kernel": 100, "output/bias": 100}
-    )
+    paths = ("hidden/kernel", "output/kernel", "output/bias")
+    allocation = allocate.layerwise({"*": 0.5, "output/*": 0.1, "*/bias": 0.9})
+    counts = allocation.schedule({path: np.ones(100, bool) for path in paths}, 2)[1]
     assert counts == {"hidden/kernel": 50, "output/kernel": 90, "output/bias": 10}
 
 
@@ -257,7 +253,7 @@ def test_prune_is_the_allocations_selection_of_the_criterions_scores(criterion, 
     criterion, allocation = cases.CRITERIA[criterion], cases.ALLOCATIONS[allocation]
     mask = tree_of(np.ones(45, bool))
     counts = prune.schedule(allocation, mask, 3)
-    evidence = criteria.Evidence(cases.params(0), cases.params(1), jax.random.key(0))
+    evidence = cases.evidence()._replace(objective=cases.OBJECTIVE)
     pruned = prune.prune(criterion, allocation, evidence, mask, counts[2])
     scores = criterion.score((), evidence)
     cases.assert_same_bits(pruned, allocation.select(scores, mask, counts[2]))

@@ -430,9 +430,9 @@ def test_layers_of_every_kind_are_pruned_at_their_rate(name):
     recipes.check_recipe(recipe)
     shapes = shapes_of(recipe)
     allocation = recipes.make_allocation(recipe, shapes)
-    counts = allocation.start(masks.ones(shapes, recipes.make_prunable(recipe)))
+    counts = masks.sizes(masks.ones(shapes, recipes.make_prunable(recipe)))
     assert set(RATES[name]) <= set(counts)
-    hundred = allocation.following(dict.fromkeys(counts, 100))
+    hundred = allocation.schedule({path: np.ones(100, bool) for path in counts}, 2)[1]
     assert {path: hundred[path] for path in RATES[name]} == RATES[name]
     convolutions = {path for path, kept in hundred.items() if kept == 95}
     assert convolutions == {path for path in counts if "convolution" in path}
@@ -446,7 +446,7 @@ def test_an_output_layer_of_rate_zero_stays_dense(scope):
     mask = jax.eval_shape(lambda: masks.ones(shapes, recipes.make_prunable(recipe)))
     assert mask["output"]["kernel"] is None
     assert mask["dense_0"]["kernel"] is not None
-    counts = recipes.make_allocation(recipe, shapes).start(mask)
+    (counts,) = recipes.make_allocation(recipe, shapes).schedule(mask, 1)
     assert set(counts) == {"*"} if scope == "global" else "output/kernel" not in counts
 
 
@@ -479,7 +479,7 @@ def test_published_recipes_can_be_made(name):
     assert published.levels > 1 <= len(protocol.boundaries()) - 1
     assert recipe.warmup.at(protocol.steps_an_epoch(examples)) < protocol.steps
     mask = jax.eval_shape(lambda: masks.ones(params, recipes.make_prunable(recipe)))
-    recipes.make_allocation(recipe, params).start(mask)
+    recipes.make_allocation(recipe, params).schedule(mask, 1)
 
 
 @cases.every(recipes.RECIPES)
@@ -494,11 +494,9 @@ def test_published_recipes_cite_their_source_and_name_what_is_unverified(name):
 def test_published_lenet_prunes_to_the_densities_of_the_paper():
     recipe = recipes.by_name("lenet-2019").recipe
     allocation = recipes.make_allocation(recipe, shapes_of(recipe, (28, 28, 1)))
-    counts = {"hidden_0/kernel": 235_200, "hidden_1/kernel": 30_000, "output/kernel": 1_000}
-    densities = [100.0]
-    for _ in range(15):
-        counts = allocation.following(counts)
-        densities.append(100 * sum(counts.values()) / 266_200)
+    sizes = {"hidden_0/kernel": 235_200, "hidden_1/kernel": 30_000, "output/kernel": 1_000}
+    counts = allocation.schedule({path: np.ones(n, bool) for path, n in sizes.items()}, 16)
+    densities = [100 * sum(kept.values()) / 266_200 for kept in counts]
     np.testing.assert_allclose([densities[i] for i in (3, 7, 15)], [51.28, 21.07, 3.58], atol=5e-3)
 
 

@@ -10,12 +10,14 @@ import pytest
 import searches
 
 from jaxticket import Plan, Protocol, TicketError, allocate, criteria, learners, runs
-from jaxticket.imp import Variant
+from jaxticket.imp import Scoring, Variant
 from jaxticket.trainer import run as training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATES = {"slow": 0.01, "fast": 0.1}
 MOVEMENT = criteria.movement()
+SNIP = criteria.snip()
+SCORING = Scoring(6)
 
 
 def family(hyperparameters):
@@ -39,6 +41,9 @@ VARIANTS = {
     "moments": variant("slow", rewind_step=2, rewind_moments=True),
     "learning_rate": variant("fast", rewind_step=2, retraining="learning_rate"),
     "fine_tuning": variant("fast", rewind_step=2, retraining="fine_tuning"),
+    "oneshot": variant("fast", pruning="oneshot"),
+    "snip": variant("fast", criterion=SNIP, pruning="at_start", scoring=SCORING),
+    "snip_late": variant("slow", criterion=SNIP, rewind_step=3, scoring=SCORING),
 }
 ARMS = ("ticket", "reinit", "oneshot", "frozen", "frozen_unless_shrunk")
 
@@ -121,7 +126,8 @@ def test_variants_with_the_same_hyperparameters_train_their_dense_networks_once(
     cases.assert_same_bits(*dense)
     assert told[-1].done == told[-1].total
     # Two rates of two replicates, then two levels of steps from each variant's own on.
-    assert told[-1].total == 4 * 6 + 2 * 2 * (5 * 6 - 0 - 0 - 0 + 4 * 6 - 3 - 4 * 2 + 0)
+    once = sum(6 - (one.rewind_step or 0) for one in VARIANTS.values())
+    assert told[-1].total == 4 * 6 + 2 * 2 * once
 
 
 def test_under_a_constant_rate_all_three_ways_of_retraining_are_what_they_must_be():

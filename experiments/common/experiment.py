@@ -19,7 +19,7 @@ from jaxticket import criteria, data, find_tickets, prune
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
-from jaxticket.imp import Variant, check_variants
+from jaxticket.imp import DEFAULT, Variant, check_variants
 from jaxticket.imp.variants import make_schedules
 from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
@@ -180,11 +180,11 @@ def run(
 def _checked(variants: Variants, problem: Problem) -> Variants:
     """Checks a sweep before anything is written."""
     config = problem.config
-    default = Variant(
+    default = dataclasses.replace(
+        DEFAULT,
         allocation=problem.allocation(),
         rewind_step=config.rewind_step.at(problem.steps_an_epoch),
         rewind_moments=config.rewind_moments,
-        retraining="weights",
     )
     dense = ones(problem.shapes, make_prunable(config))
     chosen = check_variants(variants or {}, default, problem.protocol)

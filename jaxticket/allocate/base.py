@@ -1,6 +1,7 @@
 """What an allocation is, and the exact selection that all of them share."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -15,20 +16,69 @@ from jaxticket.types import Mask, Scores
 Counts = dict[str, Any]
 """How many weights are kept: Python integers on the host, by leaf path, or `{"*": total}`."""
 
+Select = Callable[[Scores, Mask, Counts], Mask]
+"""`select(scores, mask, counts) -> mask`, a subset of `mask`."""
+
+Rate = float | Sequence[float]
+"""The share of the remaining weights that goes at each level, in (0, 1); or the density of every
+level from level 1 on, falling, in (0, 1)."""
+
 
 class Allocation(NamedTuple):
     """How many weights go at each level, and from where.
 
     Attributes:
-      start: `start(mask) -> counts`, what a mask keeps, in this allocation's terms.
-      following: `following(counts) -> counts`, what the next level keeps; integers on the host.
+      schedule: `schedule(mask, levels) -> list of counts`, what each level keeps, beginning with
+        what `mask` keeps: integers on the host, in this allocation's terms.
       select: `select(scores, mask, counts) -> mask`, pure; `counts` may be traced, so that one
         compilation serves all levels.
     """
 
-    start: Callable[[Mask], Counts]
-    following: Callable[[Counts], Counts]
-    select: Callable[[Scores, Mask, Counts], Mask]
+    schedule: Callable[[Mask, int], list[Counts]]
+    select: Select
+
+
+def totals(rate: Rate, kept: int, levels: int) -> list[int]:
+    """Lists how many weights each level keeps in all.
+
+    Args:
+      rate: the share that goes at each level, or the density of every level from level 1 on.
+      kept: what level 0 keeps, of which densities are fractions.
+      levels: how many, level 0 included.
+
+    Returns:
+      One integer a level, exact: rates and densities are read as the decimals that were written.
+
+    Raises:
+      TicketError: for a number outside (0, 1), fewer densities than levels, or a density that
+        does not fall.
+
+    Example:
+      >>> totals(0.2, 1000, 3), totals((0.5, 0.05), 1000, 3)
+      ([1000, 800, 640], [1000, 500, 50])
+    """
+    if isinstance(rate, int | float):
+        check_rate("prune rate", rate)
+        return list(itertools.islice(_shrinking(rate, kept), levels))
+    densities = [1.0, *rate]
+    if len(densities) < levels:
+        raise TicketError(
+            f"densities: got {len(rate)}, expected {levels - 1}, one for every level after the "
+            "dense one"
+        )
+    falling = all(before > after > 0 for before, after in itertools.pairwise(densities))
+    if not falling:
+        raise TicketError(
+            f"densities: got {list(rate)}, expected numbers between 0 and 1, each below the one "
+            "before"
+        )
+    return [round(Fraction(str(density)) * kept) for density in densities[:levels]]
+
+
+def _shrinking(rate: float, kept: int) -> Iterator[int]:
+    while True:
+        yield kept
+        kept = remaining(kept, rate)
 
 
 def remaining(kept: int, rate: float) -> int:

@@ -5,12 +5,12 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, remaining
+from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, keep_highest, totals
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.types import Mask, Scores
 
 
-def globally(rate: float) -> Allocation:
+def globally(rate: Rate) -> Allocation:
     """Prunes the lowest scores of the whole network, wherever they are.
 
     The network keeps K − round(p K) of the K weights it kept before. Scores are compared as
@@ -18,29 +18,43 @@ def globally(rate: float) -> Allocation:
     the lower flat index.
 
     Args:
-      rate: share of the remaining weights that goes at each level, in (0, 1).
+      rate: share of the remaining weights that goes at each level, in (0, 1), or the density of
+        every level from level 1 on.
 
     Returns:
       The allocation; its counts are `{"*": total}`.
 
     Raises:
-      TicketError: for a rate outside (0, 1).
+      TicketError: for a rate outside (0, 1); densities are checked when a schedule is made.
 
     Example:
-      >>> globally(0.2).following({"*": 266_200})
-      {'*': 212960}
+      >>> import numpy as np
+      >>> globally(0.2).schedule({"w": np.ones(266_200, bool)}, 2)
+      [{'*': 266200}, {'*': 212960}]
 
     Source: 1803.03635, section 4 (ResNet-18, VGG-19).
     """
-    check_rate("prune rate", rate)
+    if isinstance(rate, int | float):
+        check_rate("prune rate", rate)
 
-    def start(mask: Mask) -> Counts:
-        return {"*": sum(mask_counts(mask).values())}
+    def schedule(mask: Mask, levels: int) -> list[Counts]:
+        kept = sum(mask_counts(mask).values())
+        return [{"*": total} for total in totals(rate, kept, levels)]
 
-    return Allocation(start, lambda counts: {"*": remaining(counts["*"], rate)}, _select)
+    return Allocation(schedule, select_globally)
 
 
-def _select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+def select_globally(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+    """Keeps the `counts["*"]` highest scores of all leaves together.
+
+    Args:
+      scores: float leaves; those of leaves that are not prunable are ignored.
+      mask: what is kept now.
+      counts: `{"*": total}`, possibly traced.
+
+    Returns:
+      A subset of `mask`.
+    """
     # Scores of leaves that are not prunable are dropped: None is no leaf of a tree.
     prunable = jax.tree.map(lambda score, kept: None if kept is None else score, scores, mask)
     leaves, structure = jax.tree.flatten(mask)

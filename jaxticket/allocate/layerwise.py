@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, remaining
+from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, totals
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.masks.prunable import matching, path_string
@@ -26,28 +26,27 @@ def layerwise(rates: Mapping[str, float]) -> Allocation:
       The allocation; its counts are by leaf path.
 
     Raises:
-      TicketError: for a rate outside (0, 1); later, on `start`, for a leaf that no pattern
-        matches and for a pattern that matches no leaf.
+      TicketError: for a rate outside (0, 1); later, when a schedule is made, for a leaf that no
+        pattern matches and for a pattern that matches no leaf.
 
     Example:
-      >>> allocation = layerwise({"*": 0.2, "output/*": 0.1})
-      >>> allocation.following({"hidden_0/kernel": 235_200, "output/kernel": 1_000})
-      {'hidden_0/kernel': 188160, 'output/kernel': 900}
+      >>> import numpy as np
+      >>> mask = {"hidden_0": np.ones(500, bool), "output": np.ones(100, bool)}
+      >>> layerwise({"*": 0.2, "output": 0.1}).schedule(mask, 2)[1]
+      {'hidden_0': 400, 'output': 90}
 
     Source: 1803.03635, section 2 (LeNet, Conv-2/4/6).
     """
     for pattern, rate in rates.items():
         check_rate(f"prune rate of {pattern!r}", rate)
 
-    def start(mask: Mask) -> Counts:
-        kept = mask_counts(mask)
-        _check_patterns(rates, list(kept))
-        return kept
+    def schedule(mask: Mask, levels: int) -> list[Counts]:
+        dense = mask_counts(mask)
+        _check_patterns(rates, list(dense))
+        kept = {path: totals(_rate(rates, path), n, levels) for path, n in dense.items()}
+        return [{path: left[level] for path, left in kept.items()} for level in range(levels)]
 
-    def following(counts: Counts) -> Counts:
-        return {path: remaining(kept, _rate(rates, path)) for path, kept in counts.items()}
-
-    return Allocation(start, following, _select)
+    return Allocation(schedule, select_by_layer)
 
 
 def uniform(rate: float) -> Allocation:
@@ -60,13 +59,25 @@ def uniform(rate: float) -> Allocation:
       The allocation: `layerwise({"*": rate})`.
 
     Example:
-      >>> uniform(0.5).following({"hidden_0/kernel": 10, "output/kernel": 4})
-      {'hidden_0/kernel': 5, 'output/kernel': 2}
+      >>> import numpy as np
+      >>> uniform(0.5).schedule({"a": np.ones(10, bool), "b": np.ones(4, bool)}, 2)[1]
+      {'a': 5, 'b': 2}
     """
     return layerwise({"*": rate})
 
 
-def _select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+def select_by_layer(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+    """Keeps in each leaf the `counts[path]` highest scores.
+
+    Args:
+      scores: float leaves; those of leaves that are not prunable are ignored.
+      mask: what is kept now.
+      counts: by leaf path, possibly traced.
+
+    Returns:
+      A subset of `mask`.
+    """
+
     def chosen(path: tuple[Any, ...], kept: Any, score: Any) -> Any:
         flat = keep_highest(jnp.ravel(score), jnp.ravel(kept), counts[path_string(path)])
         return flat.reshape(kept.shape)

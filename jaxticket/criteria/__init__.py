@@ -1,6 +1,14 @@
 """What a weight is worth: one file a family of criteria, higher score = keep."""
 
-from jaxticket.criteria.base import Criterion, Evidence, inverse, stateless
+from jaxticket.criteria.base import (
+    Criterion,
+    Evidence,
+    Rounds,
+    check_reads,
+    inverse,
+    iterative,
+    stateless,
+)
 from jaxticket.criteria.change import magnitude_increase, movement
 from jaxticket.criteria.magnitude import (
     large_final_same_sign,
@@ -10,6 +18,7 @@ from jaxticket.criteria.magnitude import (
     small_initial_small_final,
 )
 from jaxticket.criteria.random import random
+from jaxticket.criteria.saliency import snip
 from jaxticket.errors import unknown
 
 CRITERIA = {
@@ -21,6 +30,7 @@ CRITERIA = {
     "magnitude_increase": magnitude_increase,
     "movement": movement,
     "random": random,
+    "snip": snip,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 
@@ -52,8 +62,11 @@ __all__ = [
     "CRITERIA",
     "Criterion",
     "Evidence",
+    "Rounds",
     "by_name",
+    "check_reads",
     "inverse",
+    "iterative",
     "large_final_same_sign",
     "large_initial_large_final",
     "magnitude",
@@ -62,5 +75,6 @@ __all__ = [
     "movement",
     "random",
     "small_initial_small_final",
+    "snip",
     "stateless",
 ]

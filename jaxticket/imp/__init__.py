@@ -1,6 +1,17 @@
 """Iterative pruning: train -> prune -> rewind, level after level, and all controls at once."""
 
+from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.search import Progress, find_tickets
-from jaxticket.imp.variants import Retraining, Variant, check_variants
+from jaxticket.imp.variants import DEFAULT, Pruning, Retraining, Variant, check_variants
 
-__all__ = ["Progress", "Retraining", "Variant", "check_variants", "find_tickets"]
+__all__ = [
+    "DEFAULT",
+    "Progress",
+    "Pruning",
+    "Retraining",
+    "Scoring",
+    "Variant",
+    "check_variants",
+    "draw_scoring",
+    "find_tickets",
+]

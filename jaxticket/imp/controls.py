@@ -38,6 +38,8 @@ class Start(NamedTuple):
       initial: θ_0 of its lineage.
       rewound: the learner's state at the rewind step of its lineage.
       dense: the trained dense params of its lineage.
+      dense_state: the model state that belongs to them.
+      scoring: the examples that its criterion is given; `None` where none needs any.
       observed: what the criteria observed of the dense training.
       begins: the step it begins at, `()` if it is the same for all.
     """
@@ -56,6 +58,8 @@ class Start(NamedTuple):
     initial: Any
     rewound: Any
     dense: Any
+    dense_state: Any
+    scoring: Any
     observed: Any
     begins: Any
 
@@ -160,9 +164,17 @@ def _shuffled_mask(setup: Setup) -> Callable[[Start], Mask]:
 
 def _oneshot_mask(setup: Setup) -> Callable[[Start], Mask]:
     def mask_of(start: Start) -> Mask:
-        evidence = Evidence(start.initial, start.dense, derive(start.key, "prune", start.level))
+        evidence = Evidence(
+            start.initial,
+            start.dense,
+            derive(start.key, "prune", start.level),
+            model_state=start.dense_state,
+            examples=start.scoring,
+        )
         full = jax.tree.map(jnp.ones_like, start.ticket_mask)
-        return setup.prune(start.pruner, evidence, full, start.counts, start.observed)
+        return setup.prune(
+            start.pruner, start.hyperparameters, evidence, full, start.counts, start.observed
+        )
 
     return mask_of
 
@@ -250,6 +262,8 @@ def _gather(
         initial=take(origin.initial),
         rewound=take(origin.rewound),
         dense=take(tickets[0].params),
+        dense_state=take(tickets[0].model_state),
+        scoring=take(setup.scoring),
         observed=take(tickets[0].observed),
         begins=setup.begins(rows),
     )

@@ -15,9 +15,12 @@ from jaxticket.criteria import magnitude
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.imp.controls import train_controls
+from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup, replicate_keys
 from jaxticket.imp.tickets import check_kept, train_tickets
 from jaxticket.imp.variants import (
+    Lineages,
+    Pruning,
     Retraining,
     Variant,
     given,
@@ -31,7 +34,7 @@ from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.records import Memory, Record, Result, Store
 from jaxticket.trainer import trainer
-from jaxticket.types import Data, Mask
+from jaxticket.types import Batch, Data, Mask
 
 
 class Progress(NamedTuple):
@@ -67,6 +70,9 @@ def find_tickets(
     rewind_step: int = 0,
     rewind_moments: bool = False,
     retraining: Retraining = "weights",
+    pruning: Pruning = "iterative",
+    scoring: Scoring = Scoring(),  # noqa: B008
+    empty_layers: bool = False,
     variants: Mapping[str, Variant] | None = None,
     plan: Plan | None = None,
     streaming: bool | None = None,
@@ -102,6 +108,9 @@ def find_tickets(
       rewind_step: the step k to which tickets go back; training then runs from k on.
       rewind_moments: whether a rewound ticket also takes the optimizer's moments at k.
       retraining: how a pruned network is trained again; see `Retraining`.
+      pruning: what the mask of a level is made from; see `Pruning`.
+      scoring: which training examples a criterion that needs data is given.
+      empty_layers: whether a layer may lose its last weight; refused if not.
       variants: a sweep.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
       streaming: whether the host feeds the training split to the device, which changes no result;
@@ -134,6 +143,8 @@ def find_tickets(
         rewind_step=rewind_step,
         rewind_moments=rewind_moments,
         retraining=retraining,
+        pruning=pruning,
+        scoring=scoring,
     )
     chosen = variants or {"": Variant()}
     family, keys = as_family(learner), replicate_keys(key, replicates)
@@ -142,9 +153,11 @@ def find_tickets(
     made = [family(given(variant)) for variant in chosen.values()]
     _check_holds(made[0], check_arms(arms))
     dense = _dense_mask(made[0], keys[0], prunable)
+    lineages = make_lineages(chosen, default, keys, dense, levels, protocol)
+    _check_criteria(made[0], lineages)
     setup = Setup(
         family=family,
-        lineages=make_lineages(chosen, default, keys, dense, levels, protocol),
+        lineages=lineages,
         protocol=protocol,
         prunable=prunable,
         arms=check_arms(arms),
@@ -152,6 +165,8 @@ def find_tickets(
         replicates=replicates,
         plan=plan or Plan.auto(len(chosen) * replicates * len(check_arms(arms))),
         ledger=ledger or Ledger(),
+        scoring=_draw_all(lineages, data, keys),
+        empty_layers=empty_layers,
     )
     store = store or Memory()
     with setup.ledger.phase("checkpoint"):
@@ -190,6 +205,42 @@ def _check_holds(learner: Learner, arms: tuple[str, ...]) -> None:
             f"arms: got {', '.join(holding)}, expected arms that prune to zero: this learner has "
             "no function hold"
         )
+
+
+def _check_criteria(learner: Learner, lineages: Lineages) -> None:
+    """Refuses criteria that would lack what they read, before anything is trained."""
+    params = jax.eval_shape(learner.init, jax.random.key(0)).params
+    for place, (criterion, _) in enumerate(lineages.pruners):
+        chosen, name = lineages.criteria[criterion], _variant_of(lineages, place)
+        who = f"criterion of variant {name!r}" if name else "criterion"
+        if "objective" in chosen.reads and learner.objective is None:
+            raise TicketError(
+                f"{who}: needs the loss's derivatives, and this learner has no objective; give "
+                "its Learner one, as learners.supervised does"
+            )
+        watches = bool(jax.tree.leaves(jax.eval_shape(chosen.init, params)))
+        if watches and lineages.at_start[lineages.pruner == place].any():
+            raise TicketError(
+                f"{who}: watches training, and pruning 'at_start' comes before any; choose "
+                "'iterative' or 'oneshot'"
+            )
+
+
+def _variant_of(lineages: Lineages, pruner: int) -> str:
+    return lineages.name(int(np.flatnonzero(lineages.pruner == pruner)[0]))[0]
+
+
+def _draw_all(lineages: Lineages, data: Data, keys: jax.Array) -> Batch:
+    """Draws the scoring examples of all lineages, `[L, n, ...]`; `None` if no criterion needs any.
+
+    Lineages that need none are given another variant's.
+    """
+    wanted = [scoring for scoring in lineages.scorings if scoring is not None]
+    if not wanted:
+        return None
+    drawn = {scoring: draw_scoring(scoring, data["train"], keys) for scoring in wanted}
+    each = [drawn[scoring or wanted[0]] for scoring in lineages.scorings]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
 
 
 def _networks(setup: Setup, records: list[Record]) -> int:

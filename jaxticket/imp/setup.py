@@ -17,13 +17,17 @@ from jaxticket.learners.family import Family
 from jaxticket.masks.prunable import Prunable
 from jaxticket.population import Plan, over, populate
 from jaxticket.protocol import Protocol
+from jaxticket.prune import prune_by
 from jaxticket.records import Coordinate, Record, Template
 from jaxticket.trainer import Trained
-from jaxticket.types import Mask
+from jaxticket.types import Batch, Mask
 
 
 class Setup(NamedTuple):
-    """Every choice of a search, checked; see `find_tickets` for what each one means."""
+    """Every choice of a search, checked; see `find_tickets` for what each one means.
+
+    `scoring` are the examples that each lineage's criterion is given, `[L, n, ...]` leaves.
+    """
 
     family: Family
     lineages: Lineages
@@ -34,6 +38,8 @@ class Setup(NamedTuple):
     replicates: int
     plan: Plan
     ledger: Ledger
+    scoring: Batch = None
+    empty_layers: bool = False
 
     @property
     def ticket_size(self) -> int:
@@ -51,13 +57,20 @@ class Setup(NamedTuple):
         return jax.vmap(lambda key: derive(key, purpose, level))(self.lineages.keys)
 
     def prune(
-        self, pruner: Any, evidence: Evidence, mask: Mask, counts: Counts, observed: Any
+        self,
+        pruner: Any,
+        hyperparameters: Any,
+        evidence: Evidence,
+        mask: Mask,
+        counts: Counts,
+        observed: Any,
     ) -> Mask:
         """Makes the next mask of one network with its own criterion and selection."""
+        given = evidence._replace(objective=self.family(hyperparameters).objective)
 
         def by(place: int, select: Any) -> Callable[[], Mask]:
             criterion = self.lineages.criteria[place]
-            return lambda: select(criterion.score(observed[place], evidence), mask, counts)
+            return lambda: prune_by(criterion, select, given, mask, counts, observed[place])
 
         branches = [by(*pair) for pair in self.lineages.pruners]
         return branches[0]() if len(branches) == 1 else jax.lax.switch(pruner, branches)

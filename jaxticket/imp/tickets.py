@@ -16,6 +16,35 @@ from jaxticket.trainer import Networks, Trainer
 from jaxticket.types import Mask
 
 
+class Pruned(NamedTuple):
+    """What the mask of one network of a ticket is made from.
+
+    Attributes:
+      evidence: what its criterion is given; `final` and `model_state` are those before pruning.
+      mask: the mask of the level before.
+      counts: what the level keeps.
+      observed: what the criteria observed of the training before.
+      pruner: of its lineage.
+      hyperparameters: of its lineage.
+      dense: params, model state and observations of the trained dense network; `()` if no lineage
+        prunes at once.
+      rewound: params and model state at the rewind step; `()` if no lineage prunes there.
+      oneshot: whether its lineage prunes at once.
+      at_start: whether its lineage prunes before training.
+    """
+
+    evidence: Evidence
+    mask: Mask
+    counts: Any
+    observed: Any
+    pruner: Any
+    hyperparameters: Any
+    dense: Any
+    rewound: Any
+    oneshot: Any
+    at_start: Any
+
+
 class Restart(NamedTuple):
     """What one pruned network of a ticket is trained again from.
 
@@ -70,16 +99,14 @@ def train_tickets(
         origin, done[0] = _train_dense(setup, train, dense, tell)
         store.save_origin(origin)
         _keep(setup, done[0], records, store)
-    prune_all = setup.over(lambda network: setup.prune(*network), setup.ticket_size)
+    prune_all = setup.over(_prune_one(setup), setup.ticket_size)
     restart_all = setup.over(_restart_one(setup), setup.ticket_size)
     for level in range(1, setup.levels):
         if level in done:
             continue
         before = done[level - 1]
-        evidence = Evidence(origin.initial, before.params, setup.level_keys("prune", level))
         with setup.ledger.phase("prune"):
-            counts = lineages.counts(level)
-            mask = prune_all((lineages.pruner, evidence, before.masks, counts, before.observed))
+            mask = prune_all(_pruned(setup, origin, done[0], before, level))
             _check_not_empty(setup, mask, before, level)
         with setup.ledger.phase("start"):
             states = restart_all(_restarts(setup, origin, before, mask))
@@ -179,6 +206,57 @@ def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> 
         store.save(record)
 
 
+def _pruned(setup: Setup, origin: Origin, dense: Record, before: Record, level: int) -> Pruned:
+    """Collects along axis 0 what the masks of a level are made from."""
+    lineages = setup.lineages
+    at_once, at_start = lineages.oneshot.any(), lineages.at_start.any()
+    evidence = Evidence(
+        origin.initial,
+        before.params,
+        setup.level_keys("prune", level),
+        model_state=before.model_state,
+        examples=setup.scoring,
+    )
+    return Pruned(
+        evidence=evidence,
+        mask=before.masks,
+        counts=lineages.counts(level),
+        observed=before.observed,
+        pruner=lineages.pruner,
+        hyperparameters=lineages.hyperparameters,
+        dense=(dense.params, dense.model_state, dense.observed) if at_once else (),
+        rewound=(origin.rewound.params, origin.rewound.model_state) if at_start else (),
+        oneshot=lineages.oneshot,
+        at_start=lineages.at_start,
+    )
+
+
+def _prune_one(setup: Setup) -> Callable[[Pruned], Mask]:
+    """Makes the mask of one network from what its lineage prunes."""
+
+    def one(network: Pruned) -> Mask:
+        evidence, mask, observed = network.evidence, network.mask, network.observed
+        final = evidence.final, evidence.model_state
+        if network.dense:
+            final = _choose(network.oneshot, network.dense[:2], final)
+            observed = _choose(network.oneshot, network.dense[2], observed)
+        if network.rewound:
+            final = _choose(network.at_start, network.rewound, final)
+        if network.dense or network.rewound:
+            anew = network.oneshot | network.at_start
+            mask = jax.tree.map(lambda kept: kept | anew, mask)
+        return setup.prune(
+            network.pruner,
+            network.hyperparameters,
+            evidence._replace(final=final[0], model_state=final[1]),
+            mask,
+            network.counts,
+            observed,
+        )
+
+    return one
+
+
 def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask) -> Restart:
     lineages = setup.lineages
     trained = (before.params, before.model_state) if lineages.keeps_weights.any() else ()
@@ -223,6 +301,8 @@ def _check_not_empty(setup: Setup, mask: Mask, before: Record, level: int) -> No
 
     A network that diverged has no order among its weights, and its mask means nothing anyway.
     """
+    if setup.empty_layers:
+        return
     finite = before.diverged_steps() < 0
     empty = [
         f"{masks.path_string(path)} of {_described(setup, int(index))}"
@@ -232,7 +312,7 @@ def _check_not_empty(setup: Setup, mask: Mask, before: Record, level: int) -> No
     if empty:
         raise MaskError(
             f"level {level} empties {', '.join(empty)}; ask for at most {level} levels, a lower "
-            "prune rate or layerwise scope"
+            "prune rate, layerwise scope, or for empty layers"
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxticket.allocate.base import Allocation, Counts
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError, unknown
+from jaxticket.imp.scoring import Scoring, check_scoring
 from jaxticket.protocol import Protocol
 from jaxticket.prune import schedule
 from jaxticket.types import Mask
@@ -21,6 +22,16 @@ Retraining = Literal["weights", "learning_rate", "fine_tuning"]
 - `learning_rate`: the trained weights stay, the learning rate goes back to step k;
 - `fine_tuning`: the trained weights stay, and schedules go on from step T: use one that is flat
   there, such as steps that drop, and not one that ends at zero.
+"""
+
+Pruning = Literal["iterative", "oneshot", "at_start"]
+"""What the mask of a level is made from:
+
+- `iterative`: from the mask and the trained weights of the level before (iterative pruning);
+- `oneshot`: from the dense mask and the trained dense weights, to each level's density at once;
+- `at_start`: from the dense mask and the weights at the rewind step k, before any training from
+  there on: pruning at initialisation for k = 0. Levels are then not nested unless the scores are
+  the same at all of them.
 """
 
 
@@ -36,6 +47,8 @@ class Variant:
       rewind_step: the step k of the training that pruned networks repeat.
       rewind_moments: whether a rewound ticket also takes the optimizer's moments at k.
       retraining: how a pruned network is trained again.
+      pruning: what the mask of a level is made from.
+      scoring: which examples a criterion that needs data is given; as many in all variants.
 
     Example:
       >>> Variant(hyperparameters={"learning_rate": 0.1}).rewind_step is None
@@ -50,6 +63,8 @@ class Variant:
     rewind_step: int | None = None
     rewind_moments: bool | None = None
     retraining: Retraining | None = None
+    pruning: Pruning | None = None
+    scoring: Scoring | None = None
 
     def over(self, default: "Variant") -> "Variant":
         """Fills what is `None` from another variant.
@@ -62,6 +77,16 @@ class Variant:
         """
         own = {name: value for name, value in vars(self).items() if value is not None}
         return dataclasses.replace(default, **own)
+
+
+DEFAULT = Variant(
+    rewind_step=0,
+    rewind_moments=False,
+    retraining="weights",
+    pruning="iterative",
+    scoring=Scoring(),
+)
+"""What a search does if it is told nothing, but for its allocation and its criterion."""
 
 
 class Lineages(NamedTuple):
@@ -83,6 +108,9 @@ class Lineages(NamedTuple):
       moments: `bool[L]`, whether moments are rewound too.
       keeps_weights: `bool[L]`, whether the trained weights stay.
       keeps_rate: `bool[L]`, whether schedules go on from their end.
+      oneshot: `bool[L]`, whether masks are made from the trained dense network.
+      at_start: `bool[L]`, whether masks are made before training.
+      scorings: by variant, which examples its criterion is given; `None` where it needs none.
       dense: `int64[L]`, the dense network that each lineage begins with.
       dense_lineages: `int64[D]`, the first lineage of each dense network.
     """
@@ -99,6 +127,9 @@ class Lineages(NamedTuple):
     moments: np.ndarray
     keeps_weights: np.ndarray
     keeps_rate: np.ndarray
+    oneshot: np.ndarray
+    at_start: np.ndarray
+    scorings: tuple[Scoring | None, ...]
     dense: np.ndarray
     dense_lineages: np.ndarray
 
@@ -174,6 +205,9 @@ def make_lineages(
         moments=each([variant.rewind_moments for variant in chosen.values()], bool),
         keeps_weights=each([v.retraining != "weights" for v in chosen.values()], bool),
         keeps_rate=each([v.retraining == "fine_tuning" for v in chosen.values()], bool),
+        oneshot=each([v.pruning == "oneshot" for v in chosen.values()], bool),
+        at_start=each([v.pruning == "at_start" for v in chosen.values()], bool),
+        scorings=_scorings(chosen),
         dense=(dense_of[:, None] * replicates + places).ravel(),
         dense_lineages=(np.array(roots)[:, None] * replicates + places).ravel(),
     )
@@ -196,8 +230,7 @@ def check_variants(
       TicketError: for a variant that cannot run, by name.
 
     Example:
-      >>> default = Variant(rewind_step=0, rewind_moments=False, retraining="weights")
-      >>> check_variants({"late": Variant(rewind_step=9)}, default, Protocol(9, 1, 3))
+      >>> check_variants({"late": Variant(rewind_step=9)}, DEFAULT, Protocol(9, 1, 3))
       Traceback (most recent call last):
       ...
       jaxticket.errors.TicketError: variant 'late': rewind step: got 9, expected 0 to 8, before \
@@ -243,6 +276,16 @@ def _check(name: str, variant: Variant, protocol: Protocol) -> None:
     if variant.retraining not in get_args(Retraining):
         what = f"retraining of variant {name!r}" if name else "retraining"
         raise unknown(what, str(variant.retraining), get_args(Retraining))
+    if variant.pruning not in get_args(Pruning):
+        what = f"pruning of variant {name!r}" if name else "pruning"
+        raise unknown(what, str(variant.pruning), get_args(Pruning))
+    if variant.pruning != "iterative" and variant.retraining != "weights":
+        raise TicketError(
+            f"variant {name!r}: got pruning {variant.pruning!r} with retraining "
+            f"{variant.retraining!r}, expected 'weights': the others go on from the weights of the "
+            "level before, which such a mask was not made from"
+        )
+    check_scoring(_required(variant.scoring), f"scoring of variant {name!r}" if name else "scoring")
     if variant.rewind_moments and variant.retraining != "weights":
         raise TicketError(
             f"variant {name!r}: got rewind_moments with retraining {variant.retraining!r}, "
@@ -281,6 +324,19 @@ def same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:
             f"every variant all that is swept: {', '.join(map(str, structures))}"
         )
     return [described.index(one) for one in described]
+
+
+def _scorings(chosen: Mapping[str, Variant]) -> tuple[Scoring | None, ...]:
+    needed = ["examples" in _required(variant.criterion).reads for variant in chosen.values()]
+    pairs = zip(needed, chosen.values(), strict=True)
+    scorings = tuple(variant.scoring if needs else None for needs, variant in pairs)
+    numbers = {scoring.number for scoring in scorings if scoring is not None}
+    if len(numbers) > 1:
+        raise TicketError(
+            f"variants: got scoring with {sorted(numbers)} examples, expected the same number in "
+            "all variants whose criterion needs data"
+        )
+    return scorings
 
 
 def _stacked(chosen: Mapping[str, Variant], replicates: int) -> Any:

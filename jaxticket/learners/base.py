@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PRNGKeyArray
 
-from jaxticket.types import Batch, Mask, Metrics, Params
+from jaxticket.types import Batch, Mask, Metrics, Objective, Params
 
 LearnerState = Any
 """A pytree with the attributes `params` and `model_state`, and whatever else training needs."""
@@ -24,6 +24,8 @@ class Learner(NamedTuple):
         `moments`, otherwise they start at zero.
       hold: `hold(state, values) -> state`, a state whose network computes with `values` added to
         its params, which never change, from `jaxticket.held`; `None` if it cannot.
+      objective: what `step` minimises, for criteria and instruments that differentiate it; `None`
+        if it does not say.
     """
 
     init: Callable[[PRNGKeyArray], LearnerState]
@@ -31,6 +33,7 @@ class Learner(NamedTuple):
     evaluate: Callable[[LearnerState, Mask, Batch], Metrics]
     restart: Callable[..., LearnerState]
     hold: Callable[[LearnerState, Any], LearnerState] | None = None
+    objective: Objective | None = None
 
 
 def with_params(state: LearnerState, params: Params) -> LearnerState:

@@ -15,7 +15,7 @@ from jaxticket.learners.losses import Loss
 from jaxticket.learners.mixing import Augment, over_labels
 from jaxticket.learners.preprocessing import unit_interval
 from jaxticket.optimizers import mask_moments, masked, restart
-from jaxticket.types import Examples, Mask, Metrics, Model, ModelState, Params
+from jaxticket.types import Examples, Mask, Metrics, Model, ModelState, Objective, Params
 
 
 class TrainState(NamedTuple):
@@ -121,7 +121,12 @@ def supervised(
     def hold(state: TrainState, values: Any) -> TrainState:
         return state._replace(held=values)
 
-    return Learner(init, step, evaluate, restarted, hold)
+    minimised = Objective(
+        prepare=lambda batch: preprocess(batch.images),
+        apply=model.apply,
+        loss=lambda logits, batch: over_labels(lambda y: loss(logits, y), batch),
+    )
+    return Learner(init, step, evaluate, restarted, hold, minimised)
 
 
 def _held(params: Params, held: Any) -> Params:

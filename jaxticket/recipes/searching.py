@@ -77,8 +77,9 @@ def make_allocation(recipe: Recipe, shapes: Params) -> Allocation:
 
     Example:
       >>> shapes = {"output": {"kernel": jax.ShapeDtypeStruct((4, 3), "float32")}}
-      >>> make_allocation(Recipe(), shapes).following({"output/kernel": 100})
-      {'output/kernel': 90}
+      >>> from jaxticket import masks
+      >>> make_allocation(Recipe(), shapes).schedule(masks.ones(shapes), 2)[1]
+      {'output/kernel': 11}
     """
     if recipe.scope == "global":
         return allocate.globally(recipe.prune_rate)
