@@ -48,7 +48,8 @@ class Model(NamedTuple):
 class Objective(NamedTuple):
     """What training minimises, in the parts that one may want to differentiate.
 
-    The mean loss of a network is `mean(loss(apply(params, model_state, prepare(batch))[0], batch))`.
+    The mean loss of a network is the mean of `loss(outputs, batch)` with its outputs
+    `apply(params, model_state, prepare(batch), train=...)[0]`.
 
     Attributes:
       prepare: `prepare(batch) -> inputs`, what the network is given.

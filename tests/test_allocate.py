@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jaxticket import MaskError, TicketError, allocate, criteria, masks, prune
+from jaxticket import MaskError, TicketError, allocate, masks, prune
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -170,7 +170,7 @@ def test_scoring_that_cannot_be_drawn_is_refused(scoring, split, message):
 
 # Mistakes in a search, all of them before anything is trained.
 
-WATCHING = criteria.Criterion(lambda params: params, lambda s, l: s, lambda s, e: e.final)
+WATCHING = criteria.Criterion(lambda params: params, lambda state, _: state, lambda _, e: e.final)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_layers_are_emptied_only_where_that_was_asked_for():
         "arms": ("ticket",),
         "pruning": "at_start",
     }
-    with pytest.raises(MaskError, match="level 2 empties hidden_0/kernel of replicate 0.*or for"):
+    with pytest.raises(MaskError, match=r"level 2 empties hidden_0/kernel of replicate 0.*or for"):
         searches.search(**choices)
     result = searches.search(**choices, empty_layers=True)
     counts = masks.counts(result.network("ticket", 2, 0).mask)

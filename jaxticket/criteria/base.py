@@ -218,7 +218,7 @@ def check_reads(who: str, reads: Sequence[Read], evidence: Evidence) -> None:
       jaxticket.errors.TicketError: snip: the evidence lacks examples; give a batch of training \
 examples to score with
     """
-    missing = [name for name in reads if getattr(evidence, name) is None]
+    missing: list[Read] = [name for name in reads if getattr(evidence, name) is None]
     if missing:
         raise TicketError(
             f"{who}: the evidence lacks {', '.join(missing)}; "
