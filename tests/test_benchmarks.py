@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import convolution, limit, overhead, peers, scaling
+from benchmarks import convolution, limit, overhead, peers, presets, scaling
 from benchmarks.__main__ import questions
 from benchmarks.common import machine, networks, problems
 from benchmarks.common.least import least_of
@@ -22,7 +22,13 @@ from jaxticket import TicketError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-MAINS = {"limit": limit, "overhead": overhead, "peers": peers, "scaling": scaling}
+MAINS = {
+    "limit": limit,
+    "overhead": overhead,
+    "peers": peers,
+    "presets": presets,
+    "scaling": scaling,
+}
 KEYS = {"benchmark", "config", "machine", "measurements", "targets", "not_measured", "faults"}
 ROWS = {
     "limit": {
@@ -34,12 +40,14 @@ ROWS = {
         "levels": {"level", "seconds"},
     },
     "peers": {"peers": {"contender", "milliseconds", "ratio", "compile_seconds", "accuracy"}},
+    "presets": {"presets": {"experiment", "networks", "million_steps", "milliseconds", "hours"}},
     "scaling": {"scaling": {"strategy", "tickets", "milliseconds", "mebibytes"}},
 }
 TARGETS = {
     "limit": {"limit.lenet_300_100"},
     "overhead": {"overhead.masks: lenet_300_100", "overhead.training", "overhead.levels"},
     "peers": {"peers.lenet_300_100"},
+    "presets": set(),
     "scaling": {"scaling.auto: lenet_300_100", "scaling.flat"},
 }
 
@@ -73,8 +81,9 @@ def test_the_quick_run_of_convolutions_finds_all_lowerings_the_same(monkeypatch)
 
 
 def check_output(name, text, written):
-    assert "stated ratios" in text
-    assert "not judged" in text
+    if TARGETS[name]:
+        assert "stated ratios" in text
+        assert "not judged" in text
     assert set(written) == KEYS
     assert written["benchmark"] == name
     assert written["config"]["quick"]

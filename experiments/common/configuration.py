@@ -2,14 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import tyro
 
 from experiments.common.distributed import Hosts, check_hosts
 from jaxticket import criteria
 from jaxticket.arms import DEFAULT_ARMS, check_arms
-from jaxticket.errors import TicketError
+from jaxticket.errors import TicketError, unknown
+from jaxticket.imp import Pruning
 from jaxticket.population import check_plan_name
 from jaxticket.precision import check_precision
 from jaxticket.recipes import Recipe, Step, by_name, check_recipe
@@ -36,6 +37,13 @@ class Configuration(Recipe):
     """Between evaluations: the grid of the early-stop step."""
     criterion: str = "magnitude"
     """What a weight is worth; a name from jaxticket.criteria, also behind inverse_."""
+    pruning: str = "iterative"
+    """When masks are made: iterative, level after level; oneshot, from the trained dense network;
+    or at_start, before any training from the rewind step on."""
+    scoring_examples: int = 100
+    """Training examples that a criterion such as snip scores with, as many of each class."""
+    empty_layers: bool = False
+    """Let a layer lose its last weight; the run ends if it would."""
     rewind_moments: bool = False
     """Rewind the optimizer's moments too."""
     arms: tuple[str, ...] = DEFAULT_ARMS
@@ -97,13 +105,19 @@ def check_configuration(config: Configuration) -> None:
     Raises:
       TicketError: one line on the first thing that is wrong.
     """
-    check_positive(replicates=config.replicates, levels=config.levels)
+    check_positive(
+        replicates=config.replicates,
+        levels=config.levels,
+        scoring_examples=config.scoring_examples,
+    )
     check_recipe(config)
     check_arms(config.arms)
     check_plan_name(config.plan)
     check_precision(config.precision)
     check_hosts(config.hosts, config.plan)
     criteria.by_name(config.criterion)
+    if config.pruning not in get_args(Pruning):
+        raise unknown("pruning", config.pruning, get_args(Pruning))
     if not 0 <= config.seed < 2**32:
         raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
 

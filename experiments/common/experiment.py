@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
 import xarray
@@ -19,7 +19,7 @@ from jaxticket import criteria, data, find_tickets, prune
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
-from jaxticket.imp import DEFAULT, Variant, check_variants
+from jaxticket.imp import DEFAULT, Pruning, Scoring, Variant, check_variants
 from jaxticket.imp.variants import make_schedules
 from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
@@ -145,6 +145,9 @@ def run(
             arms=config.arms,
             rewind_step=config.rewind_step.at(problem.steps_an_epoch),
             rewind_moments=config.rewind_moments,
+            pruning=cast(Pruning, config.pruning),
+            scoring=Scoring(config.scoring_examples),
+            empty_layers=config.empty_layers,
             variants=variants,
             plan=problem.plan,
             streaming=config.streaming,
@@ -185,6 +188,8 @@ def _checked(variants: Variants, problem: Problem) -> Variants:
         allocation=problem.allocation(),
         rewind_step=config.rewind_step.at(problem.steps_an_epoch),
         rewind_moments=config.rewind_moments,
+        pruning=cast(Pruning, config.pruning),
+        scoring=Scoring(config.scoring_examples),
     )
     dense = ones(problem.shapes, make_prunable(config))
     chosen = check_variants(variants or {}, default, problem.protocol)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from jaxticket.analysis import Claim, at_early_stop, at_end, at_start, mean_interval
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
-from jaxticket.errors import TicketError
+from jaxticket.errors import TicketError, unknown
 
 READ = {"early_stop": at_early_stop, "start": at_start, "end": at_end}
 """Where a curve is read, by name."""
@@ -261,6 +261,25 @@ def _cell(values: np.ndarray) -> str:
     half = interval.high - interval.mean
     spread = f"±{100 * half:.1f}" if np.isfinite(half) else ""
     return f" {100 * interval.mean:.1f}{spread}"
+
+
+def check_known(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Checks that names are of a list.
+
+    Args:
+      kind: what is named, for the message.
+      names: what was given.
+      known: what there is.
+
+    Raises:
+      TicketError: with the nearest names.
+
+    Example:
+      >>> check_known("source", ["snip"], ["snip", "grasp"])
+    """
+    for name in names:
+        if name not in known:
+            raise unknown(kind, name, known)
 
 
 def check_some(option: str, values: Sequence[object]) -> None:

@@ -1,0 +1,274 @@
+"""Can a mask be found before training? Pruning at initialisation and its sanity checks.
+
+Claim: masks that are found at initialisation are better than random ones and worse than those of
+iterative magnitude pruning; what they hold is how many weights each layer keeps, so shuffling them
+within layers, or drawing other weights, does them no harm, as it does to iterative pruning's;
+scores of random labels serve as well; and SynFlow, unlike SNIP pruned at once, empties no layer of
+a deep and narrow network.
+
+Paper: Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?",
+ICLR 2021, arXiv 2009.08576; Su et al., "Sanity-Checking Pruning Methods: Random Tickets can Win
+the Jackpot", NeurIPS 2020, arXiv 2009.11094; Tanaka et al., "Pruning neural networks without any
+data by iteratively conserving synaptic flow", NeurIPS 2020, arXiv 2006.05467.
+
+Command: `python -m experiments.at_init`
+
+A variant is a source of masks, an arm a sanity check: `shuffle` permutes a mask within each layer,
+`reinit` draws other weights; scores inverted, and scored on random labels or shuffled pixels, are
+variants of their own. All masks are made by global scope. Iterative pruning's levels are the
+densities at which all others prune at once, before training. The deep and narrow network is only
+pruned, not trained. 2009.08576 works with convolutional networks on CIFAR-10 and ImageNet; here is
+a perceptron, whose first layer sees pixels that are always black, so that shuffling it is not
+harmless there: the claim is stated as the paper has it and may fail.
+
+Presets:
+  default  5,000 embedded Fashion-MNIST images, LeNet-300-100, eleven sources of masks, three arms,
+           eight prunings, five replicates: 1,325 networks; minutes on two cores.
+  smoke    digits, seconds; only the exact claims mean anything.
+  paper    CIFAR-10, the recipe resnet20-2020 with its 20 levels: 3,140 networks, 198 million
+           network-steps.
+"""
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+import xarray
+from rich.console import RenderableType
+
+from experiments.common import collapse, lottery, sweeps
+from experiments.common.command_line import run_main
+from experiments.common.configuration import Configuration, published
+from experiments.common.experiment import Experiment, Problem, run
+from jaxticket import criteria
+from jaxticket.analysis import Claim
+from jaxticket.imp import Scoring, Variant
+from jaxticket.imp.scoring import Corruption
+from jaxticket.recipes import Step
+from jaxticket.records import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ITERATIVE = "imp"
+"""The variant of iterative magnitude pruning after training."""
+
+AT_START = {
+    "random": "random",
+    "magnitude": "magnitude_at_initialization",
+    "snip": "snip",
+    "grasp": "grasp",
+    "synflow": "synflow",
+    "inverse snip": "inverse_snip",
+    "inverse grasp": "inverse_grasp",
+    "inverse synflow": "inverse_synflow",
+}
+"""What is scored at initialisation, and this library's names of the criteria."""
+
+CORRUPTED: dict[str, Corruption] = {
+    "snip, random labels": "labels",
+    "snip, shuffled pixels": "pixels",
+}
+"""SNIP on spoiled examples, and what is spoiled."""
+
+FOUND = ("snip", "grasp", "synflow")
+"""The published criteria at initialisation, of which the claims are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Configuration):
+    """What can be chosen; the text under each field is its help on the command line."""
+
+    levels: int = 9
+    """Levels, the dense one included."""
+    steps: Step = Step.iterations(240)  # noqa: RUF009
+    """Training at each level, in iterations (600it) or epochs (160ep)."""
+    evaluate_every: Step = Step.iterations(40)  # noqa: RUF009
+    """Between evaluations: the grid of the early-stop step."""
+    scope: str = "global"
+    """Where weights compete: layerwise or global."""
+    prune_rate: float = 0.4
+    """Share of the remaining weights that goes at each level."""
+    empty_layers: bool = True
+    """Let a layer lose its last weight; the run ends if it would."""
+    arms: tuple[str, ...] = ("ticket", "shuffle", "reinit")
+    """Names from jaxticket.arms; the ticket is always trained."""
+    sources: tuple[str, ...] = (*AT_START, *CORRUPTED)
+    """What masks at initialisation are made from, beside iterative pruning."""
+
+
+DEFAULT = Config()
+PRESETS = {
+    "default": DEFAULT,
+    "smoke": dataclasses.replace(
+        DEFAULT,
+        preset="smoke",
+        dataset="digits",
+        replicates=2,
+        levels=3,
+        steps=Step.iterations(20),
+        evaluate_every=Step.iterations(10),
+        sources=("random", "snip", "synflow"),
+    ),
+    "paper": published(DEFAULT, "resnet20-2020"),
+}
+
+
+def check(config: Config) -> None:
+    """Refuses sources that do not exist.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      TicketError: with the nearest names.
+    """
+    sweeps.check_some("--sources", config.sources)
+    sweeps.check_known("source", config.sources, (*AT_START, *CORRUPTED))
+
+
+def variants(problem: Problem) -> dict[str, Variant]:
+    """Lists the sources of masks.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      A variant each, iterative magnitude pruning first.
+    """
+    config: Config = problem.config
+    made = {name: criteria.by_name(AT_START[name]) for name in config.sources if name in AT_START}
+    scorings = {
+        name: Scoring(config.scoring_examples, corruption=spoiled)
+        for name, spoiled in CORRUPTED.items()
+        if name in config.sources
+    }
+    on_these = made.get("snip") or criteria.snip()
+    return {
+        ITERATIVE: Variant(),
+        **{name: Variant(criterion=one, pruning="at_start") for name, one in made.items()},
+        **{
+            name: Variant(criterion=on_these, pruning="at_start", scoring=scoring)
+            for name, scoring in scorings.items()
+        },
+    }
+
+
+MISSING = "Frankle et al. 2021, arXiv 2009.08576"
+SANITY = "Su et al. 2020, arXiv 2009.11094"
+MILD, SPARSE = 4.7, 1.7
+"""Densities, in percent, at which sources of masks are compared."""
+HARMLESS = 0.01
+"""What shuffling, other weights or random labels may cost and still count as no harm."""
+
+
+def claims(problem: Problem) -> list[Claim]:
+    """Lists what a run must show; decided before any run.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      The claims, exact ones first.
+    """
+    del problem
+    iterative, random = sweeps.Cell(ITERATIVE), sweeps.Cell("random")
+    order = [
+        claim
+        for percent in (MILD, SPARSE)
+        for cell in map(sweeps.Cell, FOUND)
+        for claim in (
+            sweeps.more(cell, random, percent, f"{MISSING}, section 4"),
+            sweeps.more(iterative, cell, percent, f"{MISSING}, section 4"),
+        )
+    ]
+    checks = [
+        claim
+        for cell in map(sweeps.Cell, FOUND)
+        for claim in (
+            sweeps.as_good(
+                cell._replace(arm="shuffle"), cell, MILD, HARMLESS, f"{MISSING}, section 5"
+            ),
+            sweeps.as_good(
+                cell._replace(arm="reinit"), cell, MILD, HARMLESS, f"{MISSING}, section 5"
+            ),
+        )
+    ]
+    hurt = [
+        sweeps.more(iterative, iterative._replace(arm=arm), MILD, f"{MISSING}, section 5")
+        for arm in ("shuffle", "reinit")
+    ]
+    inverted = [
+        sweeps.more(
+            sweeps.Cell(name), sweeps.Cell(f"inverse {name}"), MILD, f"{MISSING}, section 5"
+        )
+        for name in ("snip", "synflow")
+    ]
+    spoiled = [
+        sweeps.as_good(sweeps.Cell(name), sweeps.Cell("snip"), MILD, HARMLESS, SANITY)
+        for name in CORRUPTED
+    ]
+    exact = [lottery.density_schedule(), lottery.exact_zeros()]
+    return [*exact, *order, *checks, *hurt, *inverted, *spoiled, *collapse.claims()]
+
+
+def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
+    """Adds how many layers each criterion empties in a deep and narrow network.
+
+    Args:
+      problem: what is run.
+      result: unused.
+      results: the curves.
+
+    Returns:
+      The results with `emptied` (criterion, compression, replicate).
+    """
+    del result
+    return results.assign(emptied=collapse.emptied(problem))
+
+
+def tables(results: xarray.Dataset) -> list[RenderableType]:
+    """Makes the tables: sources against densities, against arms, and the layers they empty.
+
+    Args:
+      results: all curves.
+
+    Returns:
+      Rich tables.
+    """
+    return [
+        sweeps.variants_by_density(results, "ticket"),
+        sweeps.variants_by_arm(results, MILD),
+        collapse.table(results),
+    ]
+
+
+def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
+    """Draws accuracy against density: the published sources by arm, and all sources.
+
+    Args:
+      results: all curves.
+      result: unused.
+
+    Returns:
+      Figures by file name, the main one first.
+    """
+    from jaxticket import plots
+
+    del result
+    shown = [n for n in (ITERATIVE, *FOUND, "random") if n in results["variant"].values]
+    return {
+        "at_init": plots.variants_against_density(results.sel(variant=shown)),
+        "sources": plots.variants_against_density(results, arms=["ticket"]),
+    }
+
+
+EXPERIMENT = Experiment(
+    "at_init", __doc__ or "", PRESETS, claims, draw, variants, check, tables, measure
+)
+
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
+
+if __name__ == "__main__":
+    run_main(main)
