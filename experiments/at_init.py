@@ -66,8 +66,8 @@ AT_START = {
 """What is scored at initialisation, and this library's names of the criteria."""
 
 CORRUPTED: dict[str, Corruption] = {
-    "snip, random labels": "labels",
-    "snip, shuffled pixels": "pixels",
+    "snip on random labels": "labels",
+    "snip on shuffled pixels": "pixels",
 }
 """SNIP on spoiled examples, and what is spoiled."""
 
