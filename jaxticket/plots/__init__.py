@@ -10,6 +10,7 @@ from jaxticket.plots.density import (
     both_against_density,
     early_stop_against_density,
 )
+from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
 from jaxticket.plots.style import APPEARANCES, Appearance
@@ -25,6 +26,7 @@ __all__ = [
     "layer_densities",
     "learning_curves",
     "mask_images",
+    "overlap_over_training",
     "save",
     "variants_against_density",
 ]
