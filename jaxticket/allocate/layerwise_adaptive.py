@@ -69,7 +69,8 @@ def select_adaptively(scores: Scores, mask: Mask, counts: Counts) -> Mask:
 def _worths(scores: Float[Array, " n"], kept: Bool[Array, " n"]) -> Float[Array, " n"]:
     """Gives what scores are worth that are sorted, best first; none is worth more than before."""
     scores = jnp.where(kept, jnp.maximum(jnp.nan_to_num(scores.astype(jnp.float32), nan=0.0), 0), 0)
-    # Only ratios count, and squares of small numbers would be zero.
+    # Only ratios count, and squares of small numbers would be zero, as reciprocals of great ones.
+    scores = scores * jnp.where(scores[0] > 1, jnp.float32(2.0**-64), jnp.float32(2.0**64))
     ratios = scores / jnp.where(scores[0] > 0, scores[0], 1)
     squares = ratios**2
     sums = jnp.cumsum(squares)
