@@ -1,5 +1,6 @@
 """The assembler: criterion x allocation -> the next mask, and the schedule of counts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxticket import masks
-from jaxticket.allocate.base import Allocation, Counts, Select
+from jaxticket.allocate.base import Allocation, Counts, Select, count_kept
 from jaxticket.criteria.base import Criterion, CriterionState, Evidence, Rounds
 from jaxticket.errors import MaskError, TicketError
-from jaxticket.masks.basic import leaves_by_path
 from jaxticket.types import Mask
 
 
@@ -46,7 +46,7 @@ def prune(
       >>> prune(criteria.magnitude(), allocation, evidence, mask, counts)["w"].tolist()
       [False, True, False, True]
     """
-    return prune_by(criterion, allocation.select, evidence, mask, counts, observed)
+    return prune_by(criterion, allocation.select, evidence, mask, counts, observed, allocation.kept)
 
 
 def prune_by(
@@ -56,6 +56,7 @@ def prune_by(
     mask: Mask,
     counts: Counts,
     observed: CriterionState = (),
+    kept: Callable[[Mask], Counts] = count_kept,
 ) -> Mask:
     """Makes the next mask with the selection of an allocation, in the rounds of the criterion.
 
@@ -66,6 +67,7 @@ def prune_by(
       mask: the present mask.
       counts: how many to keep; may be traced.
       observed: the criterion's state after training.
+      kept: what a mask keeps in the terms of `counts`, by which rounds are cut.
 
     Returns:
       A subset of `mask` with exactly `counts` kept.
@@ -78,10 +80,12 @@ def prune_by(
 
     if criterion.rounds is None:
         return once(mask, counts)
-    rounds, kept = criterion.rounds, _kept(mask, counts)
+    rounds, start = criterion.rounds, kept(mask)
+    # In a sweep there are counts in the terms of other allocations too.
+    mine = [name for name in counts if name in start]
 
     def one_round(index: Array, mask: Mask) -> Mask:
-        return once(mask, {p: _between(rounds, index, kept[p], counts[p]) for p in counts})
+        return once(mask, {n: _between(rounds, index, start[n], counts[n]) for n in mine})
 
     return jax.lax.fori_loop(0, rounds.number, one_round, jax.tree.map(jnp.asarray, mask))
 
@@ -124,12 +128,6 @@ def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, .
                 f"none; ask for at most {level} levels or a higher prune rate"
             )
     return tuple(counts)
-
-
-def _kept(mask: Mask, counts: Counts) -> Counts:
-    """Counts what a mask keeps in the terms of other counts."""
-    by_path = {p: jnp.sum(leaf, dtype=jnp.int32) for p, leaf in leaves_by_path(mask)}
-    return by_path if "*" not in counts else {"*": sum(by_path.values(), start=jnp.int32(0))}
 
 
 def _between(rounds: Rounds, index: Array, kept: Any, wanted: Any) -> Array:

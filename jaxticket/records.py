@@ -170,7 +170,7 @@ class Result(NamedTuple):
         return self.schedules[self.variants[0]]
 
     def densities(self, variant: str | None = None) -> np.ndarray:
-        """Gives the scheduled density of every level.
+        """Gives the scheduled density of every level: of weights, or of cost where that is counted.
 
         Args:
           variant: of a sweep; the first one if `None`.
@@ -179,7 +179,9 @@ class Result(NamedTuple):
           `float64[levels]`.
         """
         schedule = self.counts if variant is None else self.schedules[variant]
-        return np.array([sum(counts.values()) / self.size for counts in schedule])
+        # Level 0 is dense, so that its counts are the whole, in whatever terms.
+        whole = sum(schedule[0].values())
+        return np.array([sum(counts.values()) / whole for counts in schedule])
 
     def network(self, arm: str, level: int, replicate: int, variant: str = "") -> Network:
         """Gives one finished network.

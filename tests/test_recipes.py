@@ -447,7 +447,44 @@ def test_an_output_layer_of_rate_zero_stays_dense(scope):
     assert mask["output"]["kernel"] is None
     assert mask["dense_0"]["kernel"] is not None
     (counts,) = recipes.make_allocation(recipe, shapes).schedule(mask, 1)
-    assert set(counts) == {"*"} if scope == "global" else "output/kernel" not in counts
+    together = scope in ("global", "layerwise_adaptive")
+    assert set(counts) == {"*"} if together else "output/kernel" not in counts
+
+
+SHARES = {
+    # Of 60 weights, 30 are kept: an 8 x 5 and a 5 x 4 layer.
+    "layerwise": {"hidden_0/kernel": 20, "output/kernel": 18},
+    "global": {"*": 30},
+    "uniform": {"hidden_0/kernel": 20, "output/kernel": 10},
+    "erdos_renyi": {"hidden_0/kernel": 18, "output/kernel": 12},
+    "erdos_renyi_kernel": {"hidden_0/kernel": 18, "output/kernel": 12},
+    "layerwise_adaptive": {"*": 30},
+    "smart_ratio": {"hidden_0/kernel": 26, "output/kernel": 4},
+}
+
+
+@pytest.mark.parametrize("scope", recipes.SCOPES)
+def test_every_scope_is_a_budget_of_the_whole_networks_rate(scope):
+    recipe = Recipe(scope=scope, prune_rate=0.5, output_prune_rate=0.1)
+    recipes.check_recipe(recipe)
+    shapes = {"hidden_0": {"kernel": np.ones((8, 5))}, "output": {"kernel": np.ones((5, 4))}}
+    mask = masks.ones(shapes)
+    assert recipes.make_allocation(recipe, shapes).schedule(mask, 2)[1] == SHARES[scope]
+
+
+def test_a_kernel_counts_under_one_of_the_erdos_renyi_scopes():
+    shapes = {
+        "convolution_0": {"kernel": np.ones((3, 3, 2, 8))},
+        "output": {"kernel": np.ones((32, 6))},
+    }
+    kept = [
+        recipes.make_allocation(Recipe(scope=scope, prune_rate=0.9), shapes).schedule(
+            masks.ones(shapes), 2
+        )[1]["output/kernel"]
+        for scope in ("erdos_renyi", "erdos_renyi_kernel")
+    ]
+    # 34 of 336, in proportion 90 : 38 and 16 : 38.
+    assert kept == [10, 24]
 
 
 # Published recipes.
@@ -547,6 +584,11 @@ MISTAKES = {
     "--output-prune-rate: got 1.0": {"output_prune_rate": 1.0},
     "--convolution-prune-rate: got 2.0": {"model": "conv_2", "convolution_prune_rate": 2.0},
     "--convolution-prune-rate: got 0.1 for lenet": {"convolution_prune_rate": 0.1},
+    "--convolution-prune-rate: got 0.1 with --scope smart_ratio": {
+        "model": "conv_2",
+        "convolution_prune_rate": 0.1,
+        "scope": "smart_ratio",
+    },
     "--convolution-prune-rate: got 0.1 with --scope global": {
         "model": "conv_2",
         "convolution_prune_rate": 0.1,

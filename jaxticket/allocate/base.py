@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from jaxticket.errors import TicketError
+from jaxticket.masks.basic import leaves_by_path
 from jaxticket.masks.selection import first_highest
 from jaxticket.types import Mask, Scores
 
 Counts = dict[str, Any]
-"""How many weights are kept: Python integers on the host, by leaf path, or `{"*": total}`."""
+"""How many weights are kept: Python integers on the host, by leaf path, or `{"*": total}`; or what
+they cost, `{"cost": total}`."""
 
 Select = Callable[[Scores, Mask, Counts], Mask]
 """`select(scores, mask, counts) -> mask`, a subset of `mask`."""
@@ -22,6 +24,24 @@ Select = Callable[[Scores, Mask, Counts], Mask]
 Rate = float | Sequence[float]
 """The share of the remaining weights that goes at each level, in (0, 1); or the density of every
 level from level 1 on, falling, in (0, 1)."""
+
+
+def count_kept(mask: Mask) -> Counts:
+    """Counts what a mask keeps, in the terms of every allocation that counts weights.
+
+    Args:
+      mask: `bool` leaves, possibly traced.
+
+    Returns:
+      `int32[]` by leaf path, and their sum as `"*"`.
+
+    Example:
+      >>> kept = count_kept({"a": jnp.ones(3, bool), "b": jnp.zeros(2, bool), "c": None})
+      >>> {name: int(number) for name, number in kept.items()}
+      {'a': 3, 'b': 0, '*': 3}
+    """
+    by_path = {path: jnp.sum(leaf, dtype=jnp.int32) for path, leaf in leaves_by_path(mask)}
+    return by_path | {"*": sum(by_path.values(), start=jnp.int32(0))}
 
 
 class Allocation(NamedTuple):
@@ -32,10 +52,13 @@ class Allocation(NamedTuple):
         what `mask` keeps: integers on the host, in this allocation's terms.
       select: `select(scores, mask, counts) -> mask`, pure; `counts` may be traced, so that one
         compilation serves all levels.
+      kept: `kept(mask) -> counts`, what a mask keeps in this allocation's terms, traced; other
+        terms may be among them.
     """
 
     schedule: Callable[[Mask, int], list[Counts]]
     select: Select
+    kept: Callable[[Mask], Counts] = count_kept
 
 
 def totals(rate: Rate, kept: int, levels: int) -> list[int]:
@@ -140,12 +163,23 @@ def keep_highest(
       >>> keep_highest(jnp.array([1.0, 3.0, 3.0, 9.0]), jnp.array([True, True, True, False]), 1)
       Array([False,  True, False, False], dtype=bool)
     """
-    ranks = jnp.where(mask, _ordered_bits(scores), 0)
+    ranks = jnp.where(mask, ordered_bits(scores), 0)
     return first_highest(ranks, keep) & mask
 
 
-def _ordered_bits(scores: Float[Array, " n"]) -> Shaped[Array, " n"]:
-    """Maps floats to unsigned integers of the same order, NaN to 1; 0 stays free."""
+def ordered_bits(scores: Float[Array, " n"]) -> Shaped[Array, " n"]:
+    """Maps floats to unsigned integers of the same order, NaN to 1.
+
+    Args:
+      scores: `float[n]`.
+
+    Returns:
+      `uint32[n]`, `uint64[n]` for `float64`; never 0 nor the greatest number, which stay free.
+
+    Example:
+      >>> ordered_bits(jnp.array([2.0, -1.0, 0.0, -0.0, jnp.nan])).argsort().tolist()
+      [4, 1, 2, 3, 0]
+    """
     if scores.dtype.itemsize < 4:
         scores = scores.astype(jnp.float32)
     unsigned = jnp.uint64 if scores.dtype.itemsize == 8 else jnp.uint32

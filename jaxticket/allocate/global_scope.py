@@ -1,11 +1,9 @@
 """Global allocation: all weights compete with each other."""
 
-import itertools
-
-import jax
 import jax.numpy as jnp
 
 from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, keep_highest, totals
+from jaxticket.allocate.leaves import prunable_leaves, split
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.types import Mask, Scores
 
@@ -55,15 +53,7 @@ def select_globally(scores: Scores, mask: Mask, counts: Counts) -> Mask:
     Returns:
       A subset of `mask`.
     """
-    # Scores of leaves that are not prunable are dropped: None is no leaf of a tree.
-    prunable = jax.tree.map(lambda score, kept: None if kept is None else score, scores, mask)
-    leaves, structure = jax.tree.flatten(mask)
-    flat_scores = jnp.concatenate([jnp.ravel(score) for score in jax.tree.leaves(prunable)])
-    flat_mask = jnp.concatenate([jnp.ravel(kept) for kept in leaves])
-    chosen = keep_highest(flat_scores, flat_mask, counts["*"])
-    ends = itertools.accumulate(kept.size for kept in leaves)
-    parts = [
-        chosen[end - kept.size : end].reshape(kept.shape)
-        for end, kept in zip(ends, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, parts)
+    leaves = prunable_leaves(scores, mask)
+    flat_scores = jnp.concatenate([jnp.ravel(leaf.scores) for leaf in leaves])
+    flat_mask = jnp.concatenate([jnp.ravel(leaf.mask) for leaf in leaves])
+    return split(keep_highest(flat_scores, flat_mask, counts["*"]), mask)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, totals
-from jaxticket.errors import TicketError
+from jaxticket.allocate.leaves import by_path, map_prunable
 from jaxticket.masks.basic import counts as mask_counts
-from jaxticket.masks.prunable import matching, path_string
 from jaxticket.types import Mask, Scores
 
 
@@ -42,8 +40,8 @@ def layerwise(rates: Mapping[str, float]) -> Allocation:
 
     def schedule(mask: Mask, levels: int) -> list[Counts]:
         dense = mask_counts(mask)
-        _check_patterns(rates, list(dense))
-        kept = {path: totals(_rate(rates, path), n, levels) for path, n in dense.items()}
+        each = by_path("layerwise rates", rates, dense)
+        kept = {path: totals(each[path], n, levels) for path, n in dense.items()}
         return [{path: left[level] for path, left in kept.items()} for level in range(levels)]
 
     return Allocation(schedule, select_by_layer)
@@ -78,24 +76,7 @@ def select_by_layer(scores: Scores, mask: Mask, counts: Counts) -> Mask:
       A subset of `mask`.
     """
 
-    def chosen(path: tuple[Any, ...], kept: Any, score: Any) -> Any:
-        flat = keep_highest(jnp.ravel(score), jnp.ravel(kept), counts[path_string(path)])
-        return flat.reshape(kept.shape)
+    def chosen(path: str, score: Any, kept: Any) -> Any:
+        return keep_highest(jnp.ravel(score), jnp.ravel(kept), counts[path]).reshape(kept.shape)
 
-    return jax.tree_util.tree_map_with_path(
-        lambda path, score, kept: None if kept is None else chosen(path, kept, score), scores, mask
-    )
-
-
-def _rate(rates: Mapping[str, float], path: str) -> float:
-    return [rate for pattern, rate in rates.items() if matching(pattern)(path, None)][-1]
-
-
-def _check_patterns(rates: Mapping[str, float], paths: list[str]) -> None:
-    unmatched = [path for path in paths if not matching(*rates)(path, None)]
-    idle = [p for p in rates if not any(matching(p)(path, None) for path in paths)]
-    if unmatched or idle:
-        raise TicketError(
-            f"layerwise rates {dict(rates)}: no pattern for {unmatched}, no layer for {idle}; "
-            f"the prunable leaves are {paths}"
-        )
+    return map_prunable(chosen, scores, mask)

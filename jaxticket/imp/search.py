@@ -210,7 +210,7 @@ def _check_holds(learner: Learner, arms: tuple[str, ...]) -> None:
 def _check_criteria(learner: Learner, lineages: Lineages) -> None:
     """Refuses criteria that would lack what they read, before anything is trained."""
     params = jax.eval_shape(learner.init, jax.random.key(0)).params
-    for place, (criterion, _) in enumerate(lineages.pruners):
+    for place, (criterion, *_) in enumerate(lineages.pruners):
         chosen, name = lineages.criteria[criterion], _variant_of(lineages, place)
         who = f"criterion of variant {name!r}" if name else "criterion"
         if "objective" in chosen.reads and learner.objective is None:

@@ -68,11 +68,11 @@ class Setup(NamedTuple):
         """Makes the next mask of one network with its own criterion and selection."""
         given = evidence._replace(objective=self.family(hyperparameters).objective)
 
-        def by(place: int, select: Any) -> Callable[[], Mask]:
+        def by(place: int, select: Any, kept: Any) -> Callable[[], Mask]:
             criterion = self.lineages.criteria[place]
-            return lambda: prune_by(criterion, select, given, mask, counts, observed[place])
+            return lambda: prune_by(criterion, select, given, mask, counts, observed[place], kept)
 
-        branches = [by(*pair) for pair in self.lineages.pruners]
+        branches = [by(*pruner) for pruner in self.lineages.pruners]
         return branches[0]() if len(branches) == 1 else jax.lax.switch(pruner, branches)
 
     def moments(self, restart: Callable[[bool], Any], chosen: Any) -> Any:

@@ -101,7 +101,7 @@ class Lineages(NamedTuple):
       keys: each replicate's key, `[L]`: the same for all variants, so that they are paired.
       hyperparameters: `float[L]` or `int[L]` leaves, `()` without.
       criteria: those that differ.
-      pruners: pairs of an index into `criteria` and a selection.
+      pruners: an index into `criteria`, a selection and what counts in its terms, each.
       pruner: `int32[L]`, the index of each lineage's pruner.
       schedules: by variant, what each level keeps.
       begins: `int32[L]`, the step k.
@@ -120,7 +120,7 @@ class Lineages(NamedTuple):
     keys: jax.Array
     hyperparameters: Any
     criteria: tuple[Criterion, ...]
-    pruners: tuple[tuple[int, Any], ...]
+    pruners: tuple[tuple[int, Any, Any], ...]
     pruner: np.ndarray
     schedules: dict[str, tuple[Counts, ...]]
     begins: np.ndarray
@@ -181,11 +181,12 @@ def make_lineages(
     """
     chosen = check_variants(variants, default, protocol)
     criteria = _distinct(variant.criterion for variant in chosen.values())
-    pairs = [
-        (_place(criteria, variant.criterion), _required(variant.allocation).select)
+    each_pruner = [
+        (_place(criteria, variant.criterion), allocation.select, allocation.kept)
         for variant in chosen.values()
+        for allocation in [_required(variant.allocation)]
     ]
-    pruners = _distinct(pairs)
+    pruners = _distinct(each_pruner)
     replicates = keys.shape[0]
     each = lambda values, dtype: np.repeat(np.array(list(values), dtype), replicates)  # noqa: E731
     groups = same_hyperparameters(chosen)
@@ -199,7 +200,7 @@ def make_lineages(
         hyperparameters=_stacked(chosen, replicates),
         criteria=criteria,
         pruners=pruners,
-        pruner=each([_place(pruners, pair) for pair in pairs], np.int32),
+        pruner=each([_place(pruners, pruner) for pruner in each_pruner], np.int32),
         schedules=make_schedules(chosen, dense, levels),
         begins=each([variant.rewind_step for variant in chosen.values()], np.int32),
         moments=each([variant.rewind_moments for variant in chosen.values()], bool),

@@ -15,8 +15,17 @@ from jaxticket.recipes.recipe import Recipe
 from jaxticket.recipes.schedules import SCHEDULES
 from jaxticket.recipes.step import Step
 
-SCOPES = ("layerwise", "global")
-"""Where weights compete: within their layer, or in the whole network."""
+SCOPES = (
+    "layerwise",
+    "global",
+    "uniform",
+    "erdos_renyi",
+    "erdos_renyi_kernel",
+    "layerwise_adaptive",
+    "smart_ratio",
+)
+"""Where weights compete: within their layer, each at a rate for its kind; in the whole network; or
+by one of the other budgets of `jaxticket.allocate`, at one rate for the whole network."""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -158,9 +167,9 @@ def _check_pruning(recipe: Recipe) -> None:
     if rate is None:
         return
     check_rate("--convolution-prune-rate", rate)
-    if recipe.scope == "global":
+    if recipe.scope != "layerwise":
         raise TicketError(
-            f"--convolution-prune-rate: got {rate} with --scope global, where all layers share "
+            f"--convolution-prune-rate: got {rate} with --scope {recipe.scope}, where all share "
             "--prune-rate; choose --scope layerwise"
         )
     if not architecture(recipe.model).convolutions:

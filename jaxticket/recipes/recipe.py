@@ -54,14 +54,15 @@ class Recipe:
     gradient_clip: float | None = None
     """Largest global norm of a gradient; any if None."""
     scope: str = "layerwise"
-    """Where weights compete: layerwise or global."""
+    """Where weights compete: layerwise or global; or how layers share what is kept: uniform,
+    erdos_renyi, erdos_renyi_kernel, layerwise_adaptive or smart_ratio."""
     prune_rate: float = 0.2
     """Share of the remaining weights that goes at each level: of dense layers, and of
-    convolutions without a rate of their own; of the whole network under global scope."""
+    convolutions without a rate of their own; of the whole network under any other scope."""
     convolution_prune_rate: float | None = None
     """The same for convolutions, shortcuts included; prune_rate if None."""
     output_prune_rate: float = 0.1
-    """The same for the output layer, and 0 keeps it dense; under global scope any other value
-    lets it compete with all layers."""
+    """The same for the output layer, and 0 keeps it dense; under any other scope than
+    layerwise any other value lets it take part like all layers."""
     rewind_step: Step = Step.iterations(0)  # noqa: RUF009
     """Training step that tickets go back to."""

@@ -1,5 +1,8 @@
 """From a recipe to how long a network trains and what it loses at each level."""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 
 from jaxticket import allocate
@@ -14,6 +17,16 @@ from jaxticket.types import Params
 
 _CONVOLUTIONS = "*convolution*"
 """All layers that are one, shortcuts included, in all networks of `jaxticket.models`."""
+
+_BUDGETS: dict[str, Callable[[float], Allocation]] = {
+    "global": allocate.globally,
+    "uniform": allocate.uniform,
+    "erdos_renyi": partial(allocate.erdos_renyi, kernel=False),
+    "erdos_renyi_kernel": allocate.erdos_renyi,
+    "layerwise_adaptive": allocate.layerwise_adaptive,
+    "smart_ratio": allocate.smart_ratio,
+}
+"""Scopes that take one rate for the whole network."""
 
 
 def make_protocol(recipe: Recipe, examples: int, evaluate_every: Step) -> Protocol:
@@ -81,8 +94,8 @@ def make_allocation(recipe: Recipe, shapes: Params) -> Allocation:
       >>> make_allocation(Recipe(), shapes).schedule(masks.ones(shapes), 2)[1]
       {'output/kernel': 11}
     """
-    if recipe.scope == "global":
-        return allocate.globally(recipe.prune_rate)
+    if recipe.scope in _BUDGETS:
+        return _BUDGETS[recipe.scope](recipe.prune_rate)
     leaves, _ = jax.tree_util.tree_flatten_with_path(shapes)
     convolves = any(matching(_CONVOLUTIONS)(path_string(path), leaf) for path, leaf in leaves)
     rates = {"*": recipe.prune_rate}
