@@ -77,21 +77,23 @@ def test_synflow_reads_no_data():
     cases.assert_same_bits(one, other)
 
 
-def test_synflow_empties_no_layer_where_snip_in_one_shot_does():
+def test_synflow_keeps_a_weight_of_every_layer_where_one_round_does_not():
     evidence = given()
-    # Two weights a layer, where a weight of the widest has the least of its layer's equal share.
-    allocation = allocate.globally((2 * len(NAMES) / sum(map(np.size, evidence.final.values())),))
     dense = masks.ones(evidence.final, KEEP)
+    layers, size = len(NAMES), sum(masks.sizes(dense).values())
+    allocation = allocate.globally((layers / size,))
     counts = prune.schedule(allocation, dense, 2)[1]
-    left = {}
-    for name in ("snip", "synflow"):
-        mask = prune.prune(criteria.by_name(name), allocation, evidence, dense, counts)
-        left[name] = masks.counts(mask)
-    assert sum(left["snip"].values()) == sum(left["synflow"].values()) == counts["*"]
-    assert min(left["snip"].values()) == 0 < min(left["synflow"].values())
-    once = criteria.synflow()._replace(rounds=None)
-    mask = prune.prune(once, allocation, evidence, dense, counts)
-    assert min(masks.counts(mask).values()) == 0, "rounds are what keeps layers"
+    assert counts == {"*": layers}
+
+    def left(criterion):
+        pruned = jax.jit(lambda: prune.prune(criterion, allocation, evidence, dense, counts))
+        return list(masks.counts(pruned()).values())
+
+    assert left(criteria.synflow()) == [1] * layers
+    for once in (criteria.snip(), criteria.synflow(rounds=1)):
+        kept = left(once)
+        assert min(kept) == 0
+        assert sum(kept) == layers
 
 
 def test_normalisation_evaluates_with_the_magnitudes_of_its_state():
