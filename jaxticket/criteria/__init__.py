@@ -9,7 +9,11 @@ from jaxticket.criteria.base import (
     iterative,
     stateless,
 )
-from jaxticket.criteria.change import magnitude_increase, movement
+from jaxticket.criteria.change import accumulated_movement, magnitude_increase, movement
+from jaxticket.criteria.curvature import fisher_diagonal, hessian_diagonal
+from jaxticket.criteria.dynamic_modes import Modes, combine, dynamic_modes
+from jaxticket.criteria.gradient_flow import grasp
+from jaxticket.criteria.koopman import koopman_gradient, koopman_magnitude
 from jaxticket.criteria.magnitude import (
     large_final_same_sign,
     large_initial_large_final,
@@ -18,7 +22,8 @@ from jaxticket.criteria.magnitude import (
     small_initial_small_final,
 )
 from jaxticket.criteria.random import random
-from jaxticket.criteria.saliency import snip
+from jaxticket.criteria.saliency import signed_snip, snip, taylor
+from jaxticket.criteria.synflow import synflow
 from jaxticket.errors import unknown
 
 CRITERIA = {
@@ -31,6 +36,15 @@ CRITERIA = {
     "movement": movement,
     "random": random,
     "snip": snip,
+    "signed_snip": signed_snip,
+    "taylor": taylor,
+    "grasp": grasp,
+    "synflow": synflow,
+    "fisher_diagonal": fisher_diagonal,
+    "hessian_diagonal": hessian_diagonal,
+    "accumulated_movement": accumulated_movement,
+    "koopman_magnitude": koopman_magnitude,
+    "koopman_gradient": koopman_gradient,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 
@@ -62,11 +76,20 @@ __all__ = [
     "CRITERIA",
     "Criterion",
     "Evidence",
+    "Modes",
     "Rounds",
+    "accumulated_movement",
     "by_name",
     "check_reads",
+    "combine",
+    "dynamic_modes",
+    "fisher_diagonal",
+    "grasp",
+    "hessian_diagonal",
     "inverse",
     "iterative",
+    "koopman_gradient",
+    "koopman_magnitude",
     "large_final_same_sign",
     "large_initial_large_final",
     "magnitude",
@@ -74,7 +97,10 @@ __all__ = [
     "magnitude_increase",
     "movement",
     "random",
+    "signed_snip",
     "small_initial_small_final",
     "snip",
     "stateless",
+    "synflow",
+    "taylor",
 ]

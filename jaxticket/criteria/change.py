@@ -1,8 +1,13 @@
 """Criteria on how a weight changed between initialisation and the end of training."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
-from jaxticket.criteria.base import Criterion, elementwise
+from jaxticket.criteria.base import Criterion, CriterionState, Evidence, elementwise
+from jaxticket.errors import TicketError
+from jaxticket.types import Params, Scores
 
 
 def magnitude_increase() -> Criterion:
@@ -39,3 +44,49 @@ def movement() -> Criterion:
     Source: "movement" of 1905.01067.
     """
     return elementwise(lambda initial, final: jnp.abs(final - initial))
+
+
+def accumulated_movement() -> Criterion:
+    """Scores by accumulated movement away from zero: Σ_t θ_t ⊙ (θ_{t+1} − θ_t).
+
+    Under plain gradient descent at a constant rate η it is −η Σ_t θ_t ⊙ g_t: movement pruning's
+    score with its scores' learning rate η, for weights that the mask keeps in training. Two
+    things differ there: the mask is fixed while a network trains, where the paper's follows the
+    scores and passes gradients straight through to pruned weights; and what is summed is the
+    update, so momentum, decay, preconditioning and schedules take part.
+
+    The sum is ½ (θ_T² − θ_0² − Σ_t (θ_{t+1} − θ_t)²): for small steps its order is that of
+    θ_T² − θ_0², and only the path's roughness adds to what its ends say.
+
+    Returns:
+      The criterion; it watches training, from where each training starts.
+
+    Example:
+      >>> from jaxticket.learners import TrainState
+      >>> criterion = accumulated_movement()
+      >>> state = criterion.init({"w": jnp.array([1.0, -1.0])})
+      >>> state = criterion.observe(state, TrainState({"w": jnp.array([3.0, 0.0])}, {}, ()))
+      >>> criterion.score(state, Evidence({}, {}, jax.random.key(0)))["w"].tolist()
+      [2.0, -1.0]
+
+    Source: 2005.07683, section 4 (section unverified).
+    """
+
+    def init(params: Params) -> CriterionState:
+        return params, jax.tree.map(jnp.zeros_like, params)
+
+    def observe(state: CriterionState, learner_state: Any) -> CriterionState:
+        before, total = state
+        after = learner_state.params
+        return after, jax.tree.map(lambda s, b, a: s + b * (a - b), total, before, after)
+
+    def score(state: CriterionState, evidence: Evidence) -> Scores:
+        del evidence
+        if not state:
+            raise TicketError(
+                "accumulated_movement: got no observed training; train with this criterion and "
+                "give prune what it observed"
+            )
+        return state[1]
+
+    return Criterion(init, observe, score)
