@@ -90,13 +90,16 @@ def prune_by(
     return jax.lax.fori_loop(0, rounds.number, one_round, jax.tree.map(jnp.asarray, mask))
 
 
-def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, ...]:
+def schedule(
+    allocation: Allocation, mask: Mask, levels: int, *, empty_layers: bool = False
+) -> tuple[Counts, ...]:
     """Lists what every level keeps, level 0 being what `mask` keeps now.
 
     Args:
       allocation: how many go at each level.
       mask: concrete `bool` leaves, usually the dense mask.
       levels: how many, level 0 included.
+      empty_layers: whether a layer may lose its last weight.
 
     Returns:
       Integer counts a level, computed exactly on the host.
@@ -116,10 +119,10 @@ def schedule(allocation: Allocation, mask: Mask, levels: int) -> tuple[Counts, .
     counts = allocation.schedule(mask, levels)
     for level in range(1, levels):
         empty = [path for path, kept in counts[level].items() if kept < 1]
-        if empty:
+        if empty and not (empty_layers and sum(counts[level].values())):
             raise MaskError(
                 f"the schedule empties {', '.join(empty)} at level {level} of {levels - 1}; "
-                f"ask for at most {level} levels or a lower prune rate"
+                f"ask for at most {level} levels, a lower prune rate, or for empty layers"
             )
         if counts[level] == counts[level - 1]:
             raise MaskError(

@@ -224,3 +224,13 @@ def test_variants_score_with_examples_of_their_own_but_as_many():
     variants["more"] = variant(scoring=Scoring(9))
     with pytest.raises(TicketError, match=r"got scoring with \[6, 9\] examples"):
         searches.search(arms=("ticket",), variants=variants)
+
+
+def test_a_schedule_may_empty_layers_but_not_the_network():
+    allocation, mask = allocate.uniform(0.6), {"a": np.ones(2, bool), "b": np.ones(40, bool)}
+    with pytest.raises(MaskError, match=r"empties a at level 2 of 2; .* or for empty layers"):
+        prune.schedule(allocation, mask, 3)
+    counts = prune.schedule(allocation, mask, 3, empty_layers=True)
+    assert [kept["a"] for kept in counts] == [2, 1, 0]
+    with pytest.raises(MaskError, match="empties a, b at level 5 of 8"):
+        prune.schedule(allocation, mask, 9, empty_layers=True)

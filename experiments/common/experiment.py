@@ -193,7 +193,7 @@ def _checked(variants: Variants, problem: Problem) -> Variants:
     )
     dense = ones(problem.shapes, make_prunable(config))
     chosen = check_variants(variants or {}, default, problem.protocol)
-    make_schedules(chosen, dense, config.levels)
+    make_schedules(chosen, dense, config.levels, empty_layers=config.empty_layers)
     return variants
 
 
@@ -224,5 +224,6 @@ def make_problem(config: Configuration, dataset: data.Dataset) -> Problem:
         plan=Plan("map"),
     )
     protocol.boundaries(config.rewind_step.at(problem.steps_an_epoch))
-    prune.schedule(problem.allocation(), ones(shapes, make_prunable(config)), config.levels)
+    dense = ones(shapes, make_prunable(config))
+    prune.schedule(problem.allocation(), dense, config.levels, empty_layers=config.empty_layers)
     return problem

@@ -153,7 +153,9 @@ def find_tickets(
     made = [family(given(variant)) for variant in chosen.values()]
     _check_holds(made[0], check_arms(arms))
     dense = _dense_mask(made[0], keys[0], prunable)
-    lineages = make_lineages(chosen, default, keys, dense, levels, protocol)
+    lineages = make_lineages(
+        chosen, default, keys, dense, levels, protocol, empty_layers=empty_layers
+    )
     _check_criteria(made[0], lineages)
     setup = Setup(
         family=family,

@@ -161,6 +161,8 @@ def make_lineages(
     dense: Mask,
     levels: int,
     protocol: Protocol,
+    *,
+    empty_layers: bool = False,
 ) -> Lineages:
     """Checks a sweep and lays it out as one population.
 
@@ -171,6 +173,7 @@ def make_lineages(
       dense: the dense mask, concrete.
       levels: number of levels.
       protocol: says where training ends.
+      empty_layers: whether a layer may lose its last weight.
 
     Returns:
       The lineages.
@@ -201,7 +204,7 @@ def make_lineages(
         criteria=criteria,
         pruners=pruners,
         pruner=each([_place(pruners, pruner) for pruner in each_pruner], np.int32),
-        schedules=make_schedules(chosen, dense, levels),
+        schedules=make_schedules(chosen, dense, levels, empty_layers=empty_layers),
         begins=each([variant.rewind_step for variant in chosen.values()], np.int32),
         moments=each([variant.rewind_moments for variant in chosen.values()], bool),
         keeps_weights=each([v.retraining != "weights" for v in chosen.values()], bool),
@@ -244,7 +247,7 @@ the end of training at step 9
 
 
 def make_schedules(
-    chosen: Mapping[str, Variant], dense: Mask, levels: int
+    chosen: Mapping[str, Variant], dense: Mask, levels: int, *, empty_layers: bool = False
 ) -> dict[str, tuple[Counts, ...]]:
     """Lists what every level of every variant keeps.
 
@@ -252,6 +255,7 @@ def make_schedules(
       chosen: whole variants, from `check_variants`.
       dense: the dense mask.
       levels: number of levels.
+      empty_layers: whether a layer may lose its last weight.
 
     Returns:
       Integer counts a level, by variant.
@@ -262,7 +266,8 @@ def make_schedules(
     made = {}
     for name, variant in chosen.items():
         try:
-            made[name] = schedule(_required(variant.allocation), dense, levels)
+            allocation = _required(variant.allocation)
+            made[name] = schedule(allocation, dense, levels, empty_layers=empty_layers)
         except TicketError as error:
             raise type(error)(f"variant {name!r}: {error}" if name else str(error)) from None
     return made
