@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxticket.criteria.base import Criterion, Evidence, check_reads, iterative, stateless
@@ -95,7 +96,7 @@ def _magnitude(leaf: Array) -> Array:
 
 def _check_finite(scores: Scores, scale: float) -> None:
     leaves = jax.tree.leaves(scores)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
         return
     if not all(np.isfinite(leaf).all() for leaf in leaves):
         raise TicketError(
