@@ -25,8 +25,8 @@ def synflow(rounds: int = 100, scale: float = 1.0) -> Criterion:
 
     R grows by a factor a layer and can leave the range of float32, where the authors compute in
     float64: at its initialisation it is 3e25 for `resnet_20` and 5e27 for `vgg_19`, of the 3e38
-    that float32 can hold. `scale` then brings it back: the input is `scale` instead of one and so are the
-    weights of the sum, which multiplies all scores by scale² if the network is positively
+    that float32 can hold. `scale` then brings it back: the input is `scale` instead of one and so
+    are the weights of the sum, which multiplies all scores by scale² if the network is positively
     homogeneous (residual sums and normalisation with zero shifts are, biases are not).
 
     Args:
