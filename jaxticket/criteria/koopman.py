@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
 from jaxticket import masks
@@ -230,7 +231,7 @@ def _check_taken(who: str, state: CriterionState, every: int) -> None:
         raise TicketError(
             f"{who}: got no snapshots; train with this criterion and give prune what it observed"
         )
-    if isinstance(state.steps, jax.core.Tracer):
+    if isinstance(state.steps, Tracer):
         return
     if np.asarray(state.steps) < every:
         raise TicketError(
