@@ -1,6 +1,6 @@
 """Bernoulli supermasks: a mask that is drawn anew at every step, from probabilities that train."""
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +19,14 @@ from jaxticket.learned_masks.frozen import freeze
 from jaxticket.masks.prunable import Prunable, kernels, path_string
 from jaxticket.types import Mask, Params, Scores
 
-Evaluation = Literal["expected", "hard"]
+EVALUATIONS = ("expected", "hard")
 """What is evaluated: σ(s) ⊙ w, or the mask of what is kept more likely than not."""
 
 
 def bernoulli(
     logits: Initializer,
     *,
-    evaluation: Evaluation = "hard",
+    evaluation: str = "hard",
     rescale: bool = False,
     weights: Initializer | None = None,
     prunable: Prunable = kernels,
@@ -38,7 +38,7 @@ def bernoulli(
 
     Args:
       logits: draws s, such as `jax.nn.initializers.zeros` for masks that begin with a half.
-      evaluation: the mask outside training; its size is whatever is learned.
+      evaluation: one of `EVALUATIONS`, the mask outside training; its size is whatever is learned.
       rescale: whether weights are multiplied in each layer by all its weights over those kept
         ("dynamic weight rescaling").
       weights: draws the frozen weights; those that the network itself draws if `None`.
@@ -60,8 +60,8 @@ def bernoulli(
     Source: 1905.01067, section 5.2 (unverified); the paper averages over drawn masks in
     evaluation, which neither of these does.
     """
-    if evaluation not in get_args(Evaluation):
-        raise unknown("evaluation", evaluation, get_args(Evaluation))
+    if evaluation not in EVALUATIONS:
+        raise unknown("evaluation", evaluation, EVALUATIONS)
 
     def init(key: PRNGKeyArray, drawn: Params) -> tuple[Scores, Any]:
         given = draw_prunable(derive(key, "scores"), drawn, prunable, logits)

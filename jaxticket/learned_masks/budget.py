@@ -58,7 +58,8 @@ def counts_at(density: Density, mask: Mask) -> Counts:
 
     Args:
       density: d. A Python number is read as the decimal that was written, and halves round to
-        even; a traced number is rounded in float32, and keeps at least one weight. Counts are
+        even; a traced number is rounded in float32, which in a layer of more than some
+        100,000 weights may be one off, and keeps at least one weight. Counts are
         what `Allocation.schedule` gives, in the place of a density.
       mask: what there is to keep of, by shape.
 

@@ -1,6 +1,6 @@
 """Continuous sparsification: a soft mask that hardens while mask and weights train together."""
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxticket.learned_masks.base import Initializer, LearnedMask, draw_prunable
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.types import Mask, Params
 
-Evaluation = Literal["soft", "hard"]
+EVALUATIONS = ("soft", "hard")
 """What is evaluated: σ(βs) ⊙ w as in training, or what it hardens to, [s > 0] ⊙ w."""
 
 
@@ -21,7 +21,7 @@ def continuous_sparsification(
     temperature: optax.Schedule,
     scores: Initializer,
     *,
-    evaluation: Evaluation = "hard",
+    evaluation: str = "hard",
     prunable: Prunable = kernels,
 ) -> LearnedMask:
     """Learns mask and weights together: f(x; σ(β_t s) ⊙ w), β_t rising.
@@ -34,7 +34,7 @@ def continuous_sparsification(
       temperature: β by the number of steps made. From 1 to 200 exponentially, in `steps` steps:
         `optax.exponential_decay(1.0, steps, 200.0, end_value=200.0)`.
       scores: draws s, such as `jax.nn.initializers.constant(0.05)`.
-      evaluation: the mask outside training.
+      evaluation: one of `EVALUATIONS`, the mask outside training.
       prunable: which leaves have scores.
 
     Returns:
@@ -58,8 +58,8 @@ def continuous_sparsification(
     Source: 1912.04427, section 3 (unverified), where β ends at 200 and scores between rounds go
     back to min(β s, s_0), which this does not do: it is one round.
     """
-    if evaluation not in get_args(Evaluation):
-        raise unknown("evaluation", evaluation, get_args(Evaluation))
+    if evaluation not in EVALUATIONS:
+        raise unknown("evaluation", evaluation, EVALUATIONS)
 
     def init(key: PRNGKeyArray, drawn: Params) -> tuple[Params, Any]:
         given = draw_prunable(derive(key, "scores"), drawn, prunable, scores)
