@@ -18,8 +18,8 @@ makes of a trained network, over its initial weights (see also `experiments.deco
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, two kinds of weights, eight shares,
-           five replicates: 80 networks, 30 of other
-           widths and 15 trained ones; minutes on two cores.
+           five replicates: 80 networks, 30 of other widths and 15 trained ones; minutes on two
+           cores.
   smoke    digits, seconds; only the exact claims mean anything.
   paper    CIFAR-10, Conv-6 (epochs, rate and batch are unverified): 120 networks, 9.0 million
            network-steps, and 40 of other widths and 15 trained ones.
@@ -32,38 +32,24 @@ large_final_same_sign.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import lottery, supermasks, sweeps
+from experiments.common import learned, lottery, supermasks, sweeps
 from experiments.common.command_line import run_main
 from experiments.common.configuration import Configuration, published
-from experiments.common.experiment import Experiment, Problem, make_problem, run
-from jaxticket import criteria, find_tickets, learned_masks, masks, recipes
-from jaxticket.analysis import Claim, at_end, at_start
-from jaxticket.data import Dataset
+from experiments.common.experiment import Experiment, Problem, run
+from jaxticket.analysis import Claim, at_end
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
-from jaxticket.masks.basic import leaves_by_path
-from jaxticket.recipes import Step, make_prunable
+from jaxticket.recipes import Step
 from jaxticket.records import Result
-from jaxticket.runs import to_dataset
-from jaxticket.types import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-WEIGHTS = {"Kaiming": 0.0, "signed constant": 1.0}
-"""Kinds of frozen weights, by the number that says so where both are traced."""
-
-MIDDLE = 0.5
-"""The share that the papers find best, and at which widths are compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,42 +135,6 @@ def check(config: Config) -> None:
         )
 
 
-def make_family(config: Config, dataset: Dataset) -> Any:
-    """Makes the learners of scores, which differ in the share kept and in what is frozen.
-
-    Args:
-      config: the configuration.
-      dataset: the data.
-
-    Returns:
-      `family({"density": ..., "signed_constant": 0 or 1}) -> Learner`.
-
-    Raises:
-      TicketError: for a share that leaves a layer empty.
-    """
-
-    def wrap(model: Model, hyperparameters: Mapping[str, Any]) -> Model:
-        constant = np.float32(0) + hyperparameters.get("signed_constant", np.float32(0))
-
-        def weights(key: Any, shape: Any, dtype: Any) -> Any:
-            drawn = (learned_masks.KAIMING, learned_masks.signed_constant)
-            kaiming, signed = (draw(key, shape, dtype) for draw in drawn)
-            return jax.lax.select(constant > 0, signed, kaiming)
-
-        density = hyperparameters.get("density", MIDDLE)
-        return learned_masks.reparametrise(model, _edge_popup(density, weights))
-
-    family = recipes.make_family(config, dataset, config.precision, wrap=wrap)
-    whole = masks.ones(jax.eval_shape(family({}).init, jax.random.key(0)).params)
-    for density in config.densities:
-        learned_masks.counts_at(density, whole)
-    return family
-
-
-def _edge_popup(density: Any, weights: Any = None) -> learned_masks.LearnedMask:
-    return learned_masks.edge_popup(density, weights=weights)
-
-
 def variants(problem: Problem) -> dict[str, Variant]:
     """Lists kinds of weights and shares.
 
@@ -194,20 +144,14 @@ def variants(problem: Problem) -> dict[str, Variant]:
     Returns:
       A variant each.
     """
-    pairs = itertools.product(WEIGHTS, sorted(problem.config.densities))
-    return {f"{kind} {density:.1%}": _variant(kind, density) for kind, density in pairs}
-
-
-def _variant(kind: str, density: float) -> Variant:
-    return Variant({"density": float(density), "signed_constant": WEIGHTS[kind]})
+    pairs = itertools.product(learned.WEIGHTS, sorted(problem.config.densities))
+    return {f"{kind} {density:.1%}": learned.make_variant(kind, density) for kind, density in pairs}
 
 
 RAMANUJAN = "Ramanujan et al. 2020, arXiv 1911.13299"
 ZHOU = "Zhou et al. 2019, arXiv 1905.01067, section 5"
 ENDS, LOW, HIGH = (0.002, 1.0), 0.03, 0.9
 """Shares as good as guessing, and those between which the best must lie."""
-TRAINED = ("large_final_same_sign", "random")
-"""Criteria of masks over θ_0 whose accuracy is read before any training."""
 
 
 def claims(problem: Problem) -> list[Claim]:
@@ -222,26 +166,33 @@ def claims(problem: Problem) -> list[Claim]:
     config: Config = problem.config
     chance = 1 / problem.dataset.classes
     widths = sorted((config.width, *config.widths))
-    kaiming, signed = WEIGHTS
-    same_sign, best = supermasks.untrained(TRAINED[0]), supermasks.best(signed)
+    kaiming, signed = learned.WEIGHTS
+    same_sign, best = supermasks.untrained(learned.TRAINED[0]), supermasks.best(signed)
     curve, kinds, wide = (f"{RAMANUJAN}, section 4.{n} (unverified)" for n in (2, 4, 3))
     return [
         *lottery.exact_claims(),
         *_exact_claims(),
-        *(claim for k in WEIGHTS for claim in supermasks.inverted_u(k, LOW, MIDDLE, HIGH, curve)),
+        *(
+            claim
+            for k in learned.WEIGHTS
+            for claim in supermasks.inverted_u(k, LOW, learned.MIDDLE, HIGH, curve)
+        ),
         *(
             supermasks.chance_at(kind, end, chance, 0.1, curve)
-            for kind, end in itertools.product(WEIGHTS, ENDS)
+            for kind, end in itertools.product(learned.WEIGHTS, ENDS)
         ),
-        *(supermasks.kinds_as_good(signed, kaiming, share, kinds) for share in (0.3, MIDDLE)),
+        *(
+            supermasks.kinds_as_good(signed, kaiming, share, kinds)
+            for share in (0.3, learned.MIDDLE)
+        ),
         *(
             supermasks.wider_as_good(kind, more, less, wide)
-            for kind in WEIGHTS
+            for kind in learned.WEIGHTS
             for less, more in itertools.pairwise(widths)
         ),
         supermasks.far_above(best, f"the best mask over {signed}", 0.8, RAMANUJAN, "none"),
-        supermasks.far_above(same_sign, TRAINED[0], 3 * chance, ZHOU, "86 % on MNIST"),
-        supermasks.more(best, f"the best mask over {signed}", same_sign, TRAINED[0], ZHOU),
+        supermasks.far_above(same_sign, learned.TRAINED[0], 3 * chance, ZHOU, "86 % on MNIST"),
+        supermasks.more(best, f"the best mask over {signed}", same_sign, learned.TRAINED[0], ZHOU),
     ]
 
 
@@ -275,103 +226,24 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
       and `moved_weights`.
     """
     config: Config = problem.config
-    shares, kinds = sorted(config.densities), list(WEIGHTS)
+    shares, kinds = sorted(config.densities), list(learned.WEIGHTS)
     ends = at_end(results, "test_accuracy").sel(arm="ticket", level=0)
     by_share = ends.values.reshape(len(kinds), len(shares), config.replicates)
     widths = sorted((config.width, *config.widths))
-    known = {config.width: by_share[:, shares.index(MIDDLE)]} if MIDDLE in shares else {}
-    by_width = [known[w] if w in known else _of_width(problem, w) for w in widths]
-    untrained = _untrained(problem)
+    known = (
+        {config.width: by_share[:, shares.index(learned.MIDDLE)]}
+        if learned.MIDDLE in shares
+        else {}
+    )
+    by_width = [known[w] if w in known else learned.of_width(problem, w) for w in widths]
+    untrained = learned.untrained(problem)
     return results.assign(
         share_accuracy=(("weights", "share", "replicate"), by_share),
         width_accuracy=(("width", "weights", "replicate"), np.stack(by_width)),
         untrained_accuracy=(("criterion", "replicate"), untrained),
-        wrong_counts=_wrong_counts(problem, result),
-        moved_weights=_moved_weights(result),
-    ).assign_coords(weights=kinds, share=shares, width=widths, criterion=list(TRAINED))
-
-
-def _wrong_counts(problem: Problem, result: Result) -> int:
-    """Counts layers whose mask keeps another number than its share, rounded exactly."""
-
-    @jax.jit
-    def kept(params: Any, model_state: Any, density: Any) -> Any:
-        learned = _edge_popup(density)
-        return jax.tree.map(jnp.sum, learned_masks.mask_of(learned, params, model_state))
-
-    wrong = 0
-    for name, variant in variants(problem).items():
-        density, whole = variant.hyperparameters["density"], masks.ones(problem.shapes)
-        wanted = learned_masks.counts_at(density, whole)
-        for replicate in range(result.replicates):
-            network = result.network("ticket", 0, replicate, name)
-            found = kept(network.params, network.model_state, np.float32(density))
-            by_path = leaves_by_path(found)
-            wrong += sum(int(number) != wanted[path] for path, number in by_path)
-    return wrong
-
-
-def _moved_weights(result: Result) -> int:
-    """Counts frozen weights that are not where their network began."""
-    before = result.origin.rewound.model_state["mask"]["weights"]
-    moved = 0
-    for place, (name, replicate) in enumerate(
-        itertools.product(result.variants, range(result.replicates))
-    ):
-        after = result.network("ticket", 0, replicate, name).model_state["mask"]["weights"]
-        pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
-        moved += sum(int(np.sum(first[place] != last)) for first, last in pairs)
-    return moved
-
-
-def _of_width(problem: Problem, width: float) -> np.ndarray:
-    """Trains masks of half the weights at a width: test accuracy, `float[weights, replicates]`."""
-    config = dataclasses.replace(problem.config, width=width, densities=(MIDDLE,))
-    small = make_problem(config, problem.dataset, make_family)
-    found = _searched(small, small.family, {kind: _variant(kind, MIDDLE) for kind in WEIGHTS})
-    return at_end(found, "test_accuracy").sel(arm="ticket", level=0).values
-
-
-def _untrained(problem: Problem) -> np.ndarray:
-    """Makes masks of a trained network: accuracy of θ_0 under them, `float[criteria, replicates]`.
-
-    They keep 30 % of the hidden layers and 55 % of the output's, as `experiments.deconstructing`.
-    """
-    config = dataclasses.replace(
-        problem.config,
-        levels=2,
-        optimizer="adam",
-        learning_rate=2e-3,
-        weight_decay=0.0,
-        schedule="constant",
-        steps=problem.config.trained_steps,
-        evaluate_every=problem.config.trained_steps,
-        prune_rate=0.7,
-        convolution_prune_rate=None,
-        output_prune_rate=0.45,
-    )
-    plain = make_problem(config, problem.dataset)
-    chosen = {name: Variant(criterion=criteria.by_name(name)) for name in TRAINED}
-    found = _searched(plain, plain.family({}), chosen)
-    return at_start(found, "test_accuracy").sel(arm="ticket", level=1).values
-
-
-def _searched(problem: Problem, learner: Any, chosen: Mapping[str, Variant]) -> xarray.Dataset:
-    config = problem.config
-    found = find_tickets(
-        learner,
-        problem.splits,
-        jax.random.key(config.seed),
-        problem.protocol,
-        problem.allocation(),
-        levels=config.levels,
-        replicates=config.replicates,
-        prunable=make_prunable(config),
-        arms=("ticket",),
-        variants=chosen,
-        streaming=config.streaming,
-    )
-    return to_dataset(found)
+        wrong_counts=learned.wrong_counts(problem, result, variants(problem)),
+        moved_weights=learned.moved_weights(result),
+    ).assign_coords(weights=kinds, share=shares, width=widths, criterion=list(learned.TRAINED))
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:
@@ -387,7 +259,7 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
 
 
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
-    """Draws accuracy by share and by width, and the curves of training.
+    """Draws accuracy by share and by width.
 
     Args:
       results: as `measure` gives them.
@@ -412,7 +284,7 @@ EXPERIMENT = Experiment(
     check,
     tables,
     measure,
-    make_family,
+    learned.make_family,
 )
 
 main = functools.partial(run, EXPERIMENT)
