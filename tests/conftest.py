@@ -22,6 +22,7 @@ CHECKED = (
     "costs",
     "criteria",
     "keys",
+    "learned_masks",
     "learners",
     "masks",
     "optimizers",

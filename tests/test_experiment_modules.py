@@ -28,6 +28,7 @@ def run(name, *words):
 
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
+    wanted |= {"supermask"}
     assert wanted <= set(NAMES)
 
 
@@ -123,6 +124,12 @@ BAD = [
     ("deep", ["--learning-rates", "0"], "--learning-rates: got 0"),
     ("verdict", ["--learning-rates", "nan"], "--learning-rates: got nan"),
     ("verdict", ["--tolerance", "2"], "--tolerance: got 2"),
+    ("supermask", ["--densities", "0"], "--densities: got 0"),
+    ("supermask", ["--densities", "0.5", "0.5"], "--densities: got 0.5 twice"),
+    ("supermask", ["--densities", "0.001"], "0.001, which keeps no weight of output/kernel .100."),
+    ("supermask", ["--widths", "nan"], "--widths: got nan"),
+    ("supermask", ["--widths", "0.1"], "--widths: got 0.1 twice"),
+    ("supermask", ["--levels", "2"], "--levels 2 --arms ticket: expected 1 and ticket"),
 ]
 
 

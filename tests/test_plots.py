@@ -445,3 +445,23 @@ def test_instability_is_drawn_in_percent_against_two(swept):
 def test_an_unknown_place_of_a_curve_is_refused(swept):
     with pytest.raises(TicketError, match=r"unknown step 'ends'.*end"):
         plots.variants_against_density(swept, step="ends")
+
+
+def test_learned_masks_are_drawn_by_share_and_by_width():
+    rng = np.random.default_rng(0)
+    kinds, shares, widths = ["Kaiming", "constant"], [0.1, 0.5, 1.0], [0.5, 1.0]
+    results = xarray.Dataset(
+        {
+            "share_accuracy": (("weights", "share", "replicate"), rng.random((2, 3, 4))),
+            "width_accuracy": (("width", "weights", "replicate"), rng.random((2, 2, 4))),
+        },
+        coords={"weights": kinds, "share": shares, "width": widths},
+    )
+    panels = plots.accuracy_against_share(results).axes[:2]
+    for axes, axis, places in zip(panels, ("share", "width"), ([10, 50, 100], widths), strict=True):
+        bars = [part for part in axes.containers if isinstance(part, ErrorbarContainer)]
+        assert [part.get_label() for part in bars] == kinds
+        for kind, part in zip(kinds, bars, strict=True):
+            mean = 100 * results[f"{axis}_accuracy"].sel(weights=kind).mean("replicate")
+            np.testing.assert_allclose(part.lines[0].get_xdata(), places)
+            np.testing.assert_allclose(part.lines[0].get_ydata(), mean)

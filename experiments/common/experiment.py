@@ -15,7 +15,7 @@ from experiments.common.distributed import join
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import make_console, results_tables
 from experiments.common.session import complete, device_line, execute, report
-from jaxticket import criteria, data, find_tickets, prune
+from jaxticket import criteria, data, find_tickets, prune, recipes
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
@@ -25,7 +25,7 @@ from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
 from jaxticket.precision import check_precision
 from jaxticket.protocol import Protocol
-from jaxticket.recipes import make_allocation, make_family, make_protocol, make_prunable
+from jaxticket.recipes import make_allocation, make_protocol, make_prunable
 from jaxticket.recipes.searching import steps_an_epoch
 from jaxticket.records import Result
 from jaxticket.runs import CheckpointStore, RunDirectory, to_dataset
@@ -69,6 +69,10 @@ class Problem(NamedTuple):
 Variants = Mapping[str, Variant] | None
 
 
+def _recipe_family(config: Any, dataset: data.Dataset) -> Callable[[Any], Any]:
+    return recipes.make_family(config, dataset, config.precision)
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """What a module says of its experiment.
@@ -84,6 +88,8 @@ class Experiment:
       tables: `tables(results) -> what is printed`.
       measure: `measure(problem, result, results) -> results` adds what needs the networks
         themselves.
+      make_family: `make_family(config, dataset) -> family`, how networks are trained; that of the
+        recipe unless said otherwise.
     """
 
     name: str
@@ -97,6 +103,7 @@ class Experiment:
     measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = (
         lambda problem, result, results: results
     )
+    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = _recipe_family
 
 
 def run(
@@ -123,7 +130,7 @@ def run(
     console, ledger = console or make_console(), Ledger()
     with ledger.phase("data"):
         dataset = data.load(config.dataset, path=config.data_path, download=config.download)
-    problem = make_problem(config, dataset)
+    problem = make_problem(config, dataset, experiment.make_family)
     variants = _checked(experiment.variants(problem), problem)
     swept = any(one.hyperparameters is not None for one in (variants or {}).values())
     number = config.replicates * len(check_arms(config.arms)) * max(1, len(variants or ()))
@@ -197,12 +204,17 @@ def _checked(variants: Variants, problem: Problem) -> Variants:
     return variants
 
 
-def make_problem(config: Configuration, dataset: data.Dataset) -> Problem:
+def make_problem(
+    config: Configuration,
+    dataset: data.Dataset,
+    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = _recipe_family,
+) -> Problem:
     """Makes a configuration ready to run on its data, and checks that both fit.
 
     Args:
       config: the configuration, checked.
       dataset: the data.
+      make_family: of the experiment.
 
     Returns:
       The problem, its plan that of one network.
@@ -212,7 +224,7 @@ def make_problem(config: Configuration, dataset: data.Dataset) -> Problem:
     """
     examples = len(dataset.train.labels)
     protocol = make_protocol(config, examples, config.evaluate_every)
-    family = make_family(config, dataset, config.precision)
+    family = make_family(config, dataset)
     shapes = jax.eval_shape(family({}).init, jax.random.key(0)).params
     problem = Problem(
         config=config,

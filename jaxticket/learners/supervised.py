@@ -41,6 +41,7 @@ def supervised(
     preprocess: Callable[[Array], Array] = unit_interval,
     loss: Loss = optax.softmax_cross_entropy_with_integer_labels,
     augment: Augment | None = None,
+    penalty: Callable[[Params, ModelState], Array] | None = None,
     evaluation_batch_size: int = 1_000,
 ) -> Learner:
     """Makes the learner of supervised classification: min_θ mean_i loss(f(x_i; m ⊙ θ), y_i).
@@ -54,6 +55,8 @@ def supervised(
       augment: what is done to a batch before each step, from `learners.augmentation`; never in
         evaluation. It has a key of its own, so dropout does not change with it. The metrics of
         training are then of the augmented batch.
+      penalty: `penalty(params, model_state) -> float[]`, added to what training minimises, with
+        the model state before the step; no metric and no `Objective` shows it.
       evaluation_batch_size: examples evaluated at a time, which bounds memory.
 
     Returns:
@@ -81,17 +84,17 @@ def supervised(
         if augment is not None:
             batch = augment(derive(key, "augment"), batch)
 
-        def objective(params: Params) -> tuple[Array, tuple[Array, ModelState]]:
+        def objective(params: Params) -> tuple[Array, tuple[Array, Array, ModelState]]:
             inputs = preprocess(batch.images)
             used = _held(params, state.held)
             logits, new_state = model.apply(used, state.model_state, inputs, train=True, key=key)
-            return jnp.mean(over_labels(lambda y: loss(logits, y), batch)), (logits, new_state)
+            value = jnp.mean(over_labels(lambda y: loss(logits, y), batch))
+            total = value if penalty is None else value + penalty(params, state.model_state)
+            return total, (value, logits, new_state)
 
         # The mask is not applied to the params again: they are zero where pruned already, and
         # `masked_optimizer` drops the gradient there.
-        (value, (logits, model_state)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params
-        )
+        grads, (value, logits, model_state) = jax.grad(objective, has_aux=True)(state.params)
         updates, opt_state = masked_optimizer.update(
             grads, state.opt_state, state.params, mask=mask
         )

@@ -1,5 +1,6 @@
 """Exact selection of the highest of many numbers, fast where sorting pairs is not."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt
 
@@ -7,8 +8,9 @@ from jaxtyping import Array, Bool, Int, UInt
 def first_highest(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> Bool[Array, " n"]:
     """Marks the `number` highest values, the lower index first among equal ones.
 
-    One array is sorted, not pairs of value and index, which on a CPU is several times faster:
-    the sorted array gives the threshold, and a running count settles the ties at it.
+    The threshold is found bit by bit, a pass over the values for each of theirs, and a running
+    count settles the ties at it. On a CPU that takes a third of the time of sorting the values,
+    and less of that of sorting pairs of value and index.
 
     Args:
       values: unsigned integers.
@@ -21,9 +23,25 @@ def first_highest(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> Bo
       >>> first_highest(jnp.array([5, 7, 5, 5], jnp.uint32), 3).tolist()
       [True, True, True, False]
     """
-    size = values.shape[0]
-    place = jnp.clip(size - jnp.asarray(number, jnp.int32), 0, size - 1)
-    threshold = jnp.sort(values)[place]
+    threshold = _threshold(values, number)
     above, at = values > threshold, values == threshold
     missing = number - jnp.sum(above, dtype=jnp.int32)
-    return above | (at & (jnp.cumsum(at, dtype=jnp.int32) <= missing))
+    # The running count costs as much as all passes together, and is only needed where ties are cut.
+    return jax.lax.cond(
+        jnp.sum(at, dtype=jnp.int32) == missing,
+        lambda: above | at,
+        lambda: above | (at & (jnp.cumsum(at, dtype=jnp.int32) <= missing)),
+    )
+
+
+def _threshold(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> UInt[Array, ""]:
+    """Finds the largest t that at least `number` values reach."""
+    bits = 8 * values.dtype.itemsize
+
+    def pass_over(index: Array, threshold: Array) -> Array:
+        bit = jnp.asarray(1, values.dtype) << (bits - 1 - index).astype(values.dtype)
+        higher = threshold | bit
+        reached = jnp.sum(values >= higher, dtype=jnp.int32) >= number
+        return jnp.where(reached, higher, threshold)
+
+    return jax.lax.fori_loop(0, bits, pass_over, jnp.zeros((), values.dtype))

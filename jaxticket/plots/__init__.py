@@ -14,12 +14,14 @@ from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
 from jaxticket.plots.style import APPEARANCES, Appearance
+from jaxticket.plots.supermasks import accuracy_against_share
 from jaxticket.plots.sweeps import instability_against_density, variants_against_density
 
 __all__ = [
     "APPEARANCES",
     "Appearance",
     "accuracy_against_density",
+    "accuracy_against_share",
     "both_against_density",
     "early_stop_against_density",
     "instability_against_density",

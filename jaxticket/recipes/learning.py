@@ -1,7 +1,7 @@
 """From a recipe to a learner: the network, the learning rate, the optimizer, the loss."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,6 +31,9 @@ HYPERPARAMETERS = (
     "drop_factor",
 )
 """Fields of a recipe that may be an axis of a population; warm-up is then in iterations."""
+
+Wrap = Callable[[Model, Mapping[str, Any]], Model]
+"""`wrap(model, hyperparameters) -> model`, given those that are not the recipe's."""
 
 
 def make_model(
@@ -69,7 +72,7 @@ def make_model(
 
 
 def make_family(
-    recipe: Recipe, dataset: Any, precision: str = "float32"
+    recipe: Recipe, dataset: Any, precision: str = "float32", *, wrap: Wrap | None = None
 ) -> Callable[[Mapping[str, Any]], Learner]:
     """Makes the learners that a recipe describes, which differ in their hyperparameters alone.
 
@@ -78,6 +81,8 @@ def make_family(
       dataset: gives input shape, classes, steps an epoch and, if asked for, pixel mean and
         deviation.
       precision: in what the networks compute; a name of `precision.PRECISIONS`.
+      wrap: makes another network of the recipe's before it is trained, such as that of a learned
+        mask; hyperparameters that are not among `HYPERPARAMETERS` are its own.
 
     Returns:
       `family(hyperparameters) -> Learner`: a mapping from names of `HYPERPARAMETERS` to numbers
@@ -101,10 +106,12 @@ def make_family(
     augment = augmentation.by_names(recipe.augment)
 
     def family(hyperparameters: Mapping[str, Any]) -> Learner:
-        chosen, swept = _choose(recipe, dict(hyperparameters))
+        own = {} if wrap is None else _without(HYPERPARAMETERS, hyperparameters)
+        chosen, swept = _choose(recipe, _without(own, hyperparameters))
         model = make_model(chosen, shape, dataset.classes, swept.get("dropout"))
+        model = in_precision(model, precision)
         return supervised(
-            in_precision(model, precision),
+            model if wrap is None else wrap(model, own),
             _make_optimizer(chosen, steps, swept),
             preprocess=preprocess,
             loss=_make_loss(swept.get("label_smoothing", chosen.label_smoothing)),
@@ -168,6 +175,10 @@ def make_schedule(recipe: Recipe, steps_an_epoch: int, swept: Mapping[str, Any])
     factor = swept.get("drop_factor", recipe.drop_factor)
     schedule = SCHEDULES[recipe.schedule](rate, recipe.steps.at(steps_an_epoch), drops, factor)
     return schedule if _is_zero(warmup) else warmed_up(schedule, warmup)
+
+
+def _without(names: Collection[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in names}
 
 
 def _choose(recipe: Recipe, given: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:

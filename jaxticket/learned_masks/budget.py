@@ -1,0 +1,125 @@
+"""How many weights a learned mask keeps, and which: by the scores, as `allocate` selects."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxticket import masks
+from jaxticket.allocate.base import Counts, Select
+from jaxticket.allocate.layerwise import select_by_layer
+from jaxticket.errors import TicketError
+from jaxticket.masks.prunable import path_string
+from jaxticket.types import Mask, Scores
+
+Density = Any
+"""The share that is kept, in (0, 1], possibly traced; or counts, by leaf path or `{"*": total}`."""
+
+
+def supermask(scores: Scores, density: Density, *, select: Select = select_by_layer) -> Mask:
+    """Keeps the highest scores, as pruning would: the mask that scores stand for.
+
+    Args:
+      scores: float leaves, higher = keep; `None` where not prunable.
+      density: see `counts_at`.
+      select: which are kept, from an `allocate.Allocation`.
+
+    Returns:
+      The mask, with exact counts.
+
+    Raises:
+      TicketError: see `counts_at`.
+
+    Example:
+      >>> supermask({"kernel": jnp.array([3.0, 1.0, 2.0]), "bias": None}, 0.67)["kernel"].tolist()
+      [True, False, True]
+    """
+    everything = whole(scores)
+    return select(scores, everything, counts_at(density, everything))
+
+
+def whole(scores: Scores) -> Mask:
+    """Makes the mask that keeps everything that has a score.
+
+    Args:
+      scores: `None` where not prunable.
+
+    Returns:
+      `bool` leaves.
+    """
+    return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), scores)
+
+
+def counts_at(density: Density, mask: Mask) -> Counts:
+    """Counts what a density keeps: k_i = round(d n_i) in each layer, and round(d Σ n_i) in all.
+
+    Args:
+      density: d. A Python number is read as the decimal that was written, and halves round to
+        even; a traced number is rounded in float32, which in a layer of more than some
+        100,000 weights may be one off, and keeps at least one weight. Counts are
+        what `Allocation.schedule` gives, in the place of a density.
+      mask: what there is to keep of, by shape.
+
+    Returns:
+      Counts by leaf path, and under `"*"` of all together, so that any selection finds its own.
+
+    Raises:
+      TicketError: for a Python number outside (0, 1], or one that leaves a layer empty.
+
+    Example:
+      >>> counts_at(0.5, {"a": jnp.ones(10, bool), "b": jnp.ones(5, bool)})
+      {'a': 5, 'b': 2, '*': 8}
+      >>> counts_at(0.05, {"a": jnp.ones(10, bool)})
+      Traceback (most recent call last):
+      ...
+      jaxticket.errors.TicketError: density: got 0.05, which keeps no weight of a (10); expected \
+a higher density, or counts
+    """
+    if isinstance(density, Mapping):
+        return dict(density)
+    sizes = masks.sizes(mask)
+    sizes_and_total = {**sizes, "*": sum(sizes.values())}
+    if not isinstance(density, int | float):
+        return {path: _rounded(density, size) for path, size in sizes_and_total.items()}
+    if not 0 < density <= 1:
+        raise TicketError(f"density: got {density}, expected a share in (0, 1], such as 0.5")
+    counts = {path: round(Fraction(str(density)) * size) for path, size in sizes_and_total.items()}
+    empty = [f"{path} ({size})" for path, size in sizes.items() if counts[path] == 0]
+    if empty:
+        raise TicketError(
+            f"density: got {density}, which keeps no weight of {', '.join(empty)}; expected a "
+            "higher density, or counts"
+        )
+    return counts
+
+
+def shares(density: Density, mask: Mask) -> Any:
+    """Gives what share of each layer a density keeps, or of all layers where counts are a total.
+
+    Args:
+      density: see `counts_at`.
+      mask: what there is to keep of, by shape.
+
+    Returns:
+      `float32[]` leaves, of the mask's structure.
+
+    Example:
+      >>> float(shares(0.25, {"a": jnp.ones(10, bool)})["a"])  # 2 of 10: halves round to even
+      0.20000000298023224
+    """
+    counts, total = counts_at(density, mask), sum(masks.sizes(mask).values())
+
+    def of(path: tuple[Any, ...], leaf: Any) -> Array:
+        name = path_string(path)
+        kept, size = (counts[name], leaf.size) if name in counts else (counts["*"], total)
+        return jnp.asarray(kept, jnp.float32) / size
+
+    return jax.tree_util.tree_map_with_path(of, mask)
+
+
+def _rounded(density: Any, size: int) -> Array:
+    kept = jnp.round(jnp.asarray(density, jnp.float32) * size).astype(jnp.int32)
+    return jnp.clip(kept, 1, size)
