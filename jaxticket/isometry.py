@@ -96,7 +96,7 @@ def approximate_isometry(
         def step(_: Array, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
             weights, state = carry
             updates, state = optimizer.update(slope(weights), state)
-            return optax.apply_updates(weights, updates), state
+            return weights + jnp.asarray(updates), state
 
         first = scaled, optimizer.init(scaled)
         return jax.lax.fori_loop(0, steps, step, first)[0] * jnp.asarray(gain, leaf.dtype)

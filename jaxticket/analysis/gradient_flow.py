@@ -60,7 +60,8 @@ def with_gradient_flow(learner: Learner, number: int, *, metric: str = "loss") -
     """Makes a learner that measures gradient flow too, so that searches have its curve.
 
     `find_tickets(with_gradient_flow(learner, 500), ...)` gives `<split>_gradient_flow` at every
-    evaluation of every network. Of a family: `lambda given: with_gradient_flow(family(given), 500)`.
+    evaluation of every network. Of a family of learners it is a function of hyperparameters too:
+    `lambda given: with_gradient_flow(family(given), 500)`.
 
     Args:
       learner: any learner.

@@ -98,9 +98,11 @@ def jacobian_summary(singular_values: Float[Array, "n k"]) -> Isometry:
     without rank do not make infinite, is our choice.
     """
     largest, smallest = singular_values[:, 0], singular_values[:, -1]
+    # Of a Jacobian that is zero both are: it lacks rank, whatever 0 / 0 is.
+    conditions = jnp.where(smallest > 0, largest / smallest, jnp.inf)
     return Isometry(
         mean=jnp.mean(singular_values),
-        condition_number=jnp.median(largest / smallest),
+        condition_number=jnp.median(conditions),
         spectrum=jnp.mean(singular_values, axis=0),
     )
 

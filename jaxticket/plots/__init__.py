@@ -12,6 +12,7 @@ from jaxticket.plots.density import (
 )
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
+from jaxticket.plots.spectra import jacobian_spectra
 from jaxticket.plots.style import APPEARANCES, Appearance
 from jaxticket.plots.sweeps import instability_against_density, variants_against_density
 
@@ -22,6 +23,7 @@ __all__ = [
     "both_against_density",
     "early_stop_against_density",
     "instability_against_density",
+    "jacobian_spectra",
     "layer_densities",
     "learning_curves",
     "mask_images",
