@@ -95,7 +95,9 @@ def approximate_isometry(
 
         def step(_: Array, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
             weights, state = carry
-            updates, state = optimizer.update(slope(weights), state)
+            # optax raises floats to integer counts, which strict promotion would refuse.
+            with jax.numpy_dtype_promotion("standard"):
+                updates, state = optimizer.update(slope(weights), state)
             return weights + jnp.asarray(updates), state
 
         first = scaled, optimizer.init(scaled)
@@ -184,7 +186,9 @@ def sparsity_aware(key: PRNGKeyArray, initial: Params, fresh: Params, mask: Mask
 
 
 def _by_matrix(change: Callable[[Array, Array], Array], params: Params, mask: Mask) -> Params:
-    changed = lambda leaf, kept: leaf if kept is None else change(leaf, kept)  # noqa: E731
+    def changed(leaf: Any, kept: Any) -> Any:
+        return leaf if kept is None else change(jnp.asarray(leaf), jnp.asarray(kept))
+
     return masks.apply(jax.tree.map(changed, params, mask), mask)
 
 
