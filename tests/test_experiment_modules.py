@@ -28,7 +28,7 @@ def run(name, *words):
 
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
-    assert wanted <= set(NAMES)
+    assert wanted | {"isometry"} <= set(NAMES)
 
 
 @pytest.mark.usefixtures("quick_compilation")
@@ -122,6 +122,10 @@ BAD = [
     ("deep", ["--batch-size", "1"], "batch"),
     ("deep", ["--learning-rates", "0"], "--learning-rates: got 0"),
     ("verdict", ["--learning-rates", "nan"], "--learning-rates: got nan"),
+    ("isometry", ["--model", "deep_mlp"], "unknown model of this experiment 'deep_mlp'"),
+    ("isometry", ["--shares", "1.0"], "--shares: got 1.0"),
+    ("isometry", ["--schedule", "constant", "--drops"], "unknown schedule of this experiment"),
+    ("isometry", ["--examples", "0"], "--examples: got 0"),
     ("verdict", ["--tolerance", "2"], "--tolerance: got 2"),
 ]
 

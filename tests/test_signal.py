@@ -1,5 +1,6 @@
 """Signal propagation against closed forms and NumPy: Jacobians, gradient flow, isometries."""
 
+import functools
 import itertools
 
 import cases
@@ -9,8 +10,20 @@ import numpy as np
 import optax
 import pytest
 import searches
+import xarray
 
-from jaxticket import Model, TicketError, isometry, learners, masks, models
+from experiments.common.neurons import incoming_norms, neurons
+from jaxticket import (
+    Model,
+    TicketError,
+    criteria,
+    isometry,
+    learners,
+    masks,
+    models,
+    plots,
+    prune,
+)
 from jaxticket.analysis import (
     gradient_flow,
     jacobian_singular_values,
@@ -118,7 +131,7 @@ def test_jacobians_of_a_population_are_those_of_each_network():
 
 def test_running_statistics_keep_examples_apart():
     model = cases.MODELS["linen_with_batch_statistics"]()
-    params, model_state = model.init(jax.random.key(0))
+    params, model_state = jax.jit(model.init)(jax.random.key(0))
     x = inputs(shape=cases.SHAPE)
     together = jacobian_singular_values(model.apply, params, model_state, x)
     alone = jacobian_singular_values(model.apply, params, model_state, x[:1])
@@ -138,7 +151,7 @@ def test_nothing_to_differentiate_by_is_refused():
 
 def test_the_linear_seven_layers_are_their_product():
     model = models.linear_mlp_7(cases.SHAPE, 3, width_multiplier=0.04)
-    params, _ = model.init(jax.random.key(0))
+    params, _ = jax.jit(model.init)(jax.random.key(0))
     kernels = [np.float64(params[f"hidden_{n}"]["kernel"]) for n in range(6)]
     product = np.linalg.multi_dot([*kernels, np.float64(params["output"]["kernel"])])
     x = inputs(shape=cases.SHAPE)
@@ -149,7 +162,7 @@ def test_the_linear_seven_layers_are_their_product():
 
 def test_the_seven_layers_with_relus_are_their_equation():
     model = models.mlp_7(cases.SHAPE, 3, width_multiplier=0.08)
-    params, _ = model.init(jax.random.key(0))
+    params, _ = jax.jit(model.init)(jax.random.key(0))
     x = np.float64(inputs(shape=cases.SHAPE)).reshape(9, 6)
     for number in range(6):
         x = np.maximum(x @ np.float64(params[f"hidden_{number}"]["kernel"]), 0)
@@ -195,19 +208,6 @@ def test_gradient_flow_of_a_population_is_that_of_each_network():
     for index in range(2):
         alone = flow_oracle(cases.params(index), cases.mask(index), examples)
         np.testing.assert_allclose(together[index], alone, rtol=1e-4)
-
-
-def test_a_search_can_have_the_curve_of_gradient_flow():
-    learner = with_gradient_flow(cases.learner(), 7)
-    watched = searches.search(arms=("ticket",), learner=learner, levels=2, replicates=1)
-    few = jax.tree.map(lambda leaf: leaf[:7], cases.data()["validation"])
-    for level in range(2):
-        network = watched.network("ticket", level, 0)
-        curve = network.curves["validation_gradient_flow"]
-        assert curve.shape == network.curves["validation_loss"].shape
-        assert len(set(curve.tolist())) == len(curve)
-        expected = flow_oracle(network.params, network.mask, few)
-        np.testing.assert_allclose(curve[-1], expected, rtol=1e-4)
 
 
 def test_gradient_flow_refuses_what_is_not_measured():
@@ -341,17 +341,106 @@ def test_a_sparsity_aware_draw_has_the_variance_of_each_units_own_inputs():
         assert abs(values.mean()) < 4 * (2 / number) ** 0.5 / number**0.5
 
 
-# In a search.
+# In a search. With a learning rate of zero nothing moves, so that what trained is what restarted.
+
+
+@functools.cache
+def searched():
+    still = learners.supervised(cases.handwritten(), optax.sgd(0.0))
+    return searches.search(
+        learner=with_gradient_flow(still, 7),
+        arms=("ticket",),
+        retraining="fine_tuning",
+        action=isometry.orthogonalized,
+        levels=2,
+        replicates=1,
+    )
 
 
 def test_a_ticket_trains_on_from_what_its_action_makes_of_the_trained_weights():
-    """With a learning rate of zero, nothing moves after the restart."""
-    still = learners.supervised(cases.handwritten(), optax.sgd(0.0))
-    options = {"arms": ("ticket",), "learner": still, "retraining": "fine_tuning"}
-    choices = {"action": isometry.orthogonalized, "levels": 2, "replicates": 1}
-    result = searches.search(**options, **choices)
-    before, after = (result.network("ticket", level, 0) for level in range(2))
+    before, after = (searched().network("ticket", level, 0) for level in range(2))
     expected = isometry.orthogonalize(before.params, after.mask, gain=isometry.RELU_GAIN)
     cases.assert_close(after.params, jax.device_get(expected), 1e-5)
     cases.assert_zero_where_pruned(after.params, after.mask)
     assert not np.allclose(after.params["output"]["kernel"], before.params["output"]["kernel"])
+
+
+def test_a_search_can_have_the_curve_of_gradient_flow():
+    few = jax.tree.map(lambda leaf: leaf[:7], cases.data()["validation"])
+    networks = [searched().network("ticket", level, 0) for level in range(2)]
+    for network in networks:
+        curve = network.curves["validation_gradient_flow"]
+        assert curve.shape == network.curves["validation_loss"].shape
+        expected = flow_oracle(network.params, network.mask, few)
+        np.testing.assert_allclose(curve, np.full_like(curve, expected), rtol=1e-4)
+    first, last = (network.curves["validation_gradient_flow"][-1] for network in networks)
+    assert abs(first - last) > 0.01 * first
+
+
+# Neurons, as the experiment prunes them.
+
+
+def pruned_neurons(seed=0):
+    """A perceptron with widths 6, 8, 7, 5, 3 without 3 in 5 of its neurons, pruned in one level."""
+    params = {name: {"kernel": kernel} for name, kernel in chain(seed).items()}
+    dense, allocation = masks.ones(params), neurons(0.6)
+    counts = prune.schedule(allocation, dense, 2)[1]
+    evidence = criteria.Evidence(params, params, jax.random.key(0))
+    return params, prune.prune(incoming_norms(), allocation, evidence, dense, counts), counts
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_neurons_of_the_largest_l1_norm_stay_with_all_their_weights(seed):
+    params, mask, counts = pruned_neurons(seed)
+    before = np.ones(6, bool)
+    for place, (name, layer) in enumerate(params.items()):
+        kernel = np.float64(layer["kernel"])
+        after = np.ones(kernel.shape[1], bool)
+        if place < 3:
+            after[np.argsort(np.abs(kernel).sum(axis=0))[: round(0.6 * len(after))]] = False
+        np.testing.assert_array_equal(mask[name]["kernel"], np.outer(before, after))
+        assert counts[f"{name}/kernel"] == before.sum() * after.sum()
+        before = after
+
+
+def test_a_neuron_that_goes_takes_its_bias_along():
+    params, mask, _ = pruned_neurons()
+    kernels = masks.apply(params, mask)
+    generator = np.random.default_rng(2)
+
+    def outputs(biases, kept):
+        x = np.float64(inputs()).reshape(9, 6)
+        for place, (layer, bias) in enumerate(zip(kernels.values(), biases, strict=True)):
+            x = np.maximum(x, 0) if place else x
+            x = x @ np.float64(layer["kernel"]) + np.where(kept[place], bias, 9.0)
+        return x
+
+    biases = [generator.normal(size=width) for width in WIDTHS[1:]]
+    alive = [np.asarray(layer["kernel"]).any(axis=0) for layer in mask.values()]
+    everything = [np.ones(width, bool) for width in WIDTHS[1:]]
+    np.testing.assert_array_equal(outputs(biases, alive), outputs(biases, everything))
+    assert not all(kept.all() for kept in alive)
+
+
+def test_networks_that_are_no_chain_of_matrices_are_refused():
+    for shapes in ([(3, 4), (5, 2)], [(3, 3, 1, 2), (2, 3)]):
+        mask = {f"layer_{n}": np.ones(shape, bool) for n, shape in enumerate(shapes)}
+        with pytest.raises(TicketError, match="neurons: got kernels of shapes"):
+            neurons(0.5).schedule(mask, 2)
+
+
+def test_spectra_are_drawn_as_the_means_of_their_replicates():
+    values = np.random.default_rng(0).uniform(0.1, 2, (2, 4, 3, 5))
+    values[0, 1, :, -1] = 0
+    dims = ("variant", "stage", "replicate", "place")
+    names = {"variant": ["a", "b"], "stage": ["dense", "pruned", "restarted", "trained"]}
+    drawn = plots.jacobian_spectra(xarray.Dataset({"spectrum": (dims, values)}, coords=names))
+    for axes, panel in zip(drawn.axes, values, strict=True):
+        assert axes.get_yscale() == "log"
+        for line, stage in zip(axes.lines, panel, strict=True):
+            known = (stage > 0).all(axis=0)
+            np.testing.assert_allclose(line.get_ydata(), stage.mean(axis=0)[known])
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 6)[known])
+    assert len(drawn.axes[0].lines[1].get_ydata()) == 4
+    with pytest.raises(TicketError, match="results: got no spectrum"):
+        plots.jacobian_spectra(xarray.Dataset())
