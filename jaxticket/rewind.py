@@ -2,7 +2,8 @@
 
 An action is `action(key, initial, fresh, mask) -> params`: `initial` are the weights at the
 rewind point, `fresh` those of a new initialisation, and what comes back is zero where pruned.
-These are the mask-1 actions of "Deconstructing Lottery Tickets" (1905.01067).
+Those of this file are the mask-1 actions of "Deconstructing Lottery Tickets" (1905.01067); those of
+`jaxticket.isometry` are about how signals pass through what is left.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxticket import masks
+from jaxticket.isometry import isometric, orthogonalized, sparsity_aware
 from jaxticket.keys import derive
 from jaxticket.masks.prunable import path_string
 from jaxticket.types import Mask, Params
@@ -198,6 +200,9 @@ ACTIONS: dict[str, Action] = {
         signed_reinit,
         signed_reshuffle,
         signed_constant,
+        sparsity_aware,
+        orthogonalized,
+        isometric,
     )
 }
 """Every action by name."""

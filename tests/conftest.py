@@ -21,6 +21,7 @@ CHECKED = (
     "arms",
     "costs",
     "criteria",
+    "isometry",
     "keys",
     "learned_masks",
     "learners",

@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers"},
-    {"criteria", "allocate", "held", "rewind"},
+    {"criteria", "allocate", "held", "isometry", "rewind"},
     {"prune", "arms", "learned_masks", "learners"},
     {"train", "population"},
     {"costs"},

@@ -28,7 +28,7 @@ def run(name, *words):
 
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
-    wanted |= {"supermask"}
+    wanted |= {"at_init", "isometry", "koopman", "supermask"}
     assert wanted <= set(NAMES)
 
 
@@ -123,6 +123,10 @@ BAD = [
     ("deep", ["--batch-size", "1"], "batch"),
     ("deep", ["--learning-rates", "0"], "--learning-rates: got 0"),
     ("verdict", ["--learning-rates", "nan"], "--learning-rates: got nan"),
+    ("isometry", ["--model", "deep_mlp"], "unknown model of this experiment 'deep_mlp'"),
+    ("isometry", ["--shares", "1.0"], "--shares: got 1.0"),
+    ("isometry", ["--schedule", "constant", "--drops"], "unknown schedule of this experiment"),
+    ("isometry", ["--examples", "0"], "--examples: got 0"),
     ("verdict", ["--tolerance", "2"], "--tolerance: got 2"),
     ("supermask", ["--densities", "0"], "--densities: got 0"),
     ("supermask", ["--densities", "0.5", "0.5"], "--densities: got 0.5 twice"),

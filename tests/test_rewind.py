@@ -13,8 +13,9 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEPT_SIGN = {"signed_reinit", "signed_reshuffle", "signed_constant"}
 PERMUTED = {"reshuffle", "signed_reshuffle"}
 CONSTANT = {"random_signed_constant", "signed_constant"}
-FRESH = {"reinit", "signed_reinit"}
-DRAWING = {"reshuffle", "signed_reshuffle", "random_signed_constant"}
+FRESH = {"reinit", "signed_reinit", "sparsity_aware"}
+ISOMETRIES = {"orthogonalized", "isometric"}  # test_signal.py has their definitions
+DRAWING = {"reshuffle", "signed_reshuffle", "random_signed_constant", "sparsity_aware"}
 
 
 def weights(seed: int = 0):
@@ -36,7 +37,7 @@ def layers(*trees):
 
 
 def test_every_action_has_a_definition_here():
-    named = {"rewind", "reinit"} | PERMUTED | CONSTANT | KEPT_SIGN
+    named = {"rewind", "reinit", "sparsity_aware"} | PERMUTED | CONSTANT | KEPT_SIGN | ISOMETRIES
     assert named == cases.ACTIONS.keys()
     assert all(action.__name__ == name for name, action in cases.ACTIONS.items())
 
@@ -127,6 +128,7 @@ def test_only_the_actions_that_draw_read_the_key(name):
 
 def test_layers_of_one_shape_draw_apart():
     leaf = jnp.arange(1.0, 31.0)
+    leaf = leaf[:, None]
     params, mask = {"a": leaf, "b": leaf}, {"a": leaf > 0, "b": leaf > 0}
     for name in DRAWING:
         drawn = cases.ACTIONS[name](jax.random.key(0), params, params, mask)
@@ -145,6 +147,7 @@ def test_actions_are_the_same_eager_compiled_and_in_a_population(name):
     for index in range(2):
         own = (cases.member(tree, index) for tree in (initial, fresh, mask))
         alone = cases.ACTIONS[name](keys[index], *own)
-        # The standard deviation is a sum, which batching may reorder.
-        compare = cases.assert_close if name in CONSTANT else cases.assert_same_bits
+        # Standard deviations and products of matrices are sums, which batching may reorder.
+        sums = CONSTANT | ISOMETRIES | {"sparsity_aware"}
+        compare = cases.assert_close if name in sums else cases.assert_same_bits
         compare(cases.member(together, index), alone)

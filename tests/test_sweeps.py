@@ -9,7 +9,17 @@ import optax
 import pytest
 import searches
 
-from jaxticket import Plan, Protocol, TicketError, allocate, criteria, learners, runs
+from jaxticket import (
+    Plan,
+    Protocol,
+    TicketError,
+    allocate,
+    criteria,
+    isometry,
+    learners,
+    rewind,
+    runs,
+)
 from jaxticket.imp import Scoring, Variant
 from jaxticket.trainer import run as training
 
@@ -43,6 +53,10 @@ VARIANTS = {
     "fine_tuning": variant("fast", rewind_step=2, retraining="fine_tuning"),
     "oneshot": variant("fast", pruning="oneshot"),
     "snip": variant("fast", criterion=SNIP, pruning="at_start", scoring=SCORING),
+    "orthogonalized": variant(
+        "fast", rewind_step=2, retraining="fine_tuning", action=isometry.orthogonalized
+    ),
+    "redrawn": variant("slow", action=rewind.reinit),
     "snip_late": variant("slow", criterion=SNIP, rewind_step=3, scoring=SCORING),
 }
 ARMS = ("ticket", "reinit", "oneshot", "frozen", "frozen_unless_shrunk")
@@ -235,6 +249,10 @@ def test_results_of_a_sweep_have_the_variant_as_their_first_dimension():
         (
             {"a": variant("slow", retraining="fine_tuning", rewind_moments=True)},
             r"variant 'a': got rewind_moments with retraining 'fine_tuning'",
+        ),
+        (
+            {"a": variant("slow", action=rewind.reinit, rewind_moments=True)},
+            r"variant 'a': got rewind_moments with an action that changes the weights",
         ),
         (
             {"a": variant("slow"), "b": Variant({"rate": 0.1})},

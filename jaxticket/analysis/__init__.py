@@ -8,13 +8,16 @@ from jaxticket.analysis.early_stopping import (
     at_start,
     early_stop_step,
 )
+from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
+from jaxticket.analysis.jacobian import Isometry, jacobian_singular_values, jacobian_summary
 from jaxticket.analysis.statistics import Interval, mean_interval, paired_interval
 
 __all__ = [
     "Claim",
     "Evidence",
     "Interval",
+    "Isometry",
     "alphas",
     "at_early_stop",
     "at_end",
@@ -22,9 +25,13 @@ __all__ = [
     "barriers",
     "early_stop_step",
     "error_barrier",
+    "gradient_flow",
     "interpolate",
+    "jacobian_singular_values",
+    "jacobian_summary",
     "judge",
     "linear_path",
     "mean_interval",
     "paired_interval",
+    "with_gradient_flow",
 ]

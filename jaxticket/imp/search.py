@@ -33,6 +33,7 @@ from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.records import Memory, Record, Result, Store
+from jaxticket.rewind import Action, rewind
 from jaxticket.trainer import trainer
 from jaxticket.types import Batch, Data, Mask
 
@@ -72,6 +73,7 @@ def find_tickets(
     retraining: Retraining = "weights",
     pruning: Pruning = "iterative",
     scoring: Scoring = Scoring(),  # noqa: B008
+    action: Action = rewind,
     empty_layers: bool = False,
     variants: Mapping[str, Variant] | None = None,
     plan: Plan | None = None,
@@ -110,6 +112,9 @@ def find_tickets(
       retraining: how a pruned network is trained again; see `Retraining`.
       pruning: what the mask of a level is made from; see `Pruning`.
       scoring: which training examples a criterion that needs data is given.
+      action: what is made of the weights that the ticket is trained again from: an action in the
+        manner of `jaxticket.rewind`, such as `jaxticket.isometry.orthogonalized`. The controls
+        have their own.
       empty_layers: whether a layer may lose its last weight; refused if not.
       variants: a sweep.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
@@ -145,6 +150,7 @@ def find_tickets(
         retraining=retraining,
         pruning=pruning,
         scoring=scoring,
+        action=action,
     )
     chosen = variants or {"": Variant()}
     family, keys = as_family(learner), replicate_keys(key, replicates)

@@ -11,9 +11,11 @@ from jaxticket import masks
 from jaxticket.criteria.base import Evidence
 from jaxticket.errors import MaskError, TicketError
 from jaxticket.imp.setup import Setup, make_record
+from jaxticket.learners.base import Learner
 from jaxticket.records import Coordinate, Origin, Record, Store
+from jaxticket.rewind import rewind
 from jaxticket.trainer import Networks, Trainer
-from jaxticket.types import Mask
+from jaxticket.types import Mask, Params
 
 
 class Pruned(NamedTuple):
@@ -56,6 +58,8 @@ class Restart(NamedTuple):
       moments: whether it takes the moments of the rewind step.
       keeps_weights: whether it goes on from the trained weights.
       keeps_rate: whether it goes on with the last learning rate.
+      action: of its lineage, an index into the run's.
+      keys: for its action and for new initial weights; `()` if all lineages only rewind.
     """
 
     origin: Origin
@@ -65,6 +69,8 @@ class Restart(NamedTuple):
     moments: Any
     keeps_weights: Any
     keeps_rate: Any
+    action: Any
+    keys: Any
 
 
 def train_tickets(
@@ -109,7 +115,7 @@ def train_tickets(
             mask = prune_all(_pruned(setup, origin, done[0], before, level))
             _check_not_empty(setup, mask, before, level)
         with setup.ledger.phase("start"):
-            states = restart_all(_restarts(setup, origin, before, mask))
+            states = restart_all(_restarts(setup, origin, before, mask, level))
         networks = Networks(
             states,
             mask,
@@ -257,8 +263,9 @@ def _prune_one(setup: Setup) -> Callable[[Pruned], Mask]:
     return one
 
 
-def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask) -> Restart:
+def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask, level: int) -> Restart:
     lineages = setup.lineages
+    keys = setup.level_keys("action", level), setup.level_keys("reinit", level)
     trained = (before.params, before.model_state) if lineages.keeps_weights.any() else ()
     return Restart(
         origin._replace(initial=()),
@@ -268,6 +275,8 @@ def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask) -> Resta
         lineages.moments,
         lineages.keeps_weights,
         lineages.keeps_rate,
+        lineages.action,
+        () if lineages.actions == (rewind,) else keys,
     )
 
 
@@ -284,12 +293,21 @@ def _restart_one(setup: Setup) -> Callable[[Restart], Any]:
             kept = _choose(restart.keeps_weights, restart.trained, kept)
         state = state._replace(params=kept[0], model_state=kept[1])
         learner = setup.family(restart.hyperparameters)
+        params = _act(setup, restart, learner, kept[0]) if restart.keys else kept[0]
         return setup.moments(
-            lambda moments: learner.restart(state, kept[0], restart.mask, moments=moments),
+            lambda moments: learner.restart(state, params, restart.mask, moments=moments),
             restart.moments,
         )
 
     return one
+
+
+def _act(setup: Setup, restart: Restart, learner: Learner, kept: Params) -> Params:
+    """Makes of the weights that are left what the lineage's action makes of them."""
+    of_action, of_fresh = restart.keys
+    fresh = learner.init(of_fresh).params
+    given = of_action, kept, fresh, restart.mask
+    return jax.lax.switch(restart.action, setup.lineages.actions, *given)
 
 
 def _choose(condition: Any, one: Any, other: Any) -> Any:

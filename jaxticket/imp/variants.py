@@ -13,6 +13,7 @@ from jaxticket.errors import TicketError, unknown
 from jaxticket.imp.scoring import Scoring, check_scoring
 from jaxticket.protocol import Protocol
 from jaxticket.prune import schedule
+from jaxticket.rewind import Action, rewind
 from jaxticket.types import Mask
 
 Retraining = Literal["weights", "learning_rate", "fine_tuning"]
@@ -49,6 +50,8 @@ class Variant:
       retraining: how a pruned network is trained again.
       pruning: what the mask of a level is made from.
       scoring: which examples a criterion that needs data is given; as many in all variants.
+      action: what is made of the weights that a pruned network is trained again from, which
+        `retraining` says; any action in the manner of `jaxticket.rewind`.
 
     Example:
       >>> Variant(hyperparameters={"learning_rate": 0.1}).rewind_step is None
@@ -65,6 +68,7 @@ class Variant:
     retraining: Retraining | None = None
     pruning: Pruning | None = None
     scoring: Scoring | None = None
+    action: Action | None = None
 
     def over(self, default: "Variant") -> "Variant":
         """Fills what is `None` from another variant.
@@ -85,6 +89,7 @@ DEFAULT = Variant(
     retraining="weights",
     pruning="iterative",
     scoring=Scoring(),
+    action=rewind,
 )
 """What a search does if it is told nothing, but for its allocation and its criterion."""
 
@@ -111,6 +116,8 @@ class Lineages(NamedTuple):
       oneshot: `bool[L]`, whether masks are made from the trained dense network.
       at_start: `bool[L]`, whether masks are made before training.
       scorings: by variant, which examples its criterion is given; `None` where it needs none.
+      actions: those that differ.
+      action: `int32[L]`, the index of each lineage's action.
       dense: `int64[L]`, the dense network that each lineage begins with.
       dense_lineages: `int64[D]`, the first lineage of each dense network.
     """
@@ -130,6 +137,8 @@ class Lineages(NamedTuple):
     oneshot: np.ndarray
     at_start: np.ndarray
     scorings: tuple[Scoring | None, ...]
+    actions: tuple[Action, ...]
+    action: np.ndarray
     dense: np.ndarray
     dense_lineages: np.ndarray
 
@@ -190,6 +199,7 @@ def make_lineages(
         for allocation in [_required(variant.allocation)]
     ]
     pruners = _distinct(each_pruner)
+    actions = _distinct(variant.action for variant in chosen.values())
     replicates = keys.shape[0]
     each = lambda values, dtype: np.repeat(np.array(list(values), dtype), replicates)  # noqa: E731
     groups = same_hyperparameters(chosen)
@@ -212,6 +222,8 @@ def make_lineages(
         oneshot=each([v.pruning == "oneshot" for v in chosen.values()], bool),
         at_start=each([v.pruning == "at_start" for v in chosen.values()], bool),
         scorings=_scorings(chosen),
+        actions=actions,
+        action=each([_place(actions, variant.action) for variant in chosen.values()], np.int32),
         dense=(dense_of[:, None] * replicates + places).ravel(),
         dense_lineages=(np.array(roots)[:, None] * replicates + places).ravel(),
     )
@@ -296,6 +308,11 @@ def _check(name: str, variant: Variant, protocol: Protocol) -> None:
         raise TicketError(
             f"variant {name!r}: got rewind_moments with retraining {variant.retraining!r}, "
             "expected it with 'weights' only: moments at step k belong to the weights at step k"
+        )
+    if variant.rewind_moments and variant.action is not rewind:
+        raise TicketError(
+            f"variant {name!r}: got rewind_moments with an action that changes the weights, "
+            "expected rewind.rewind: moments at step k belong to the weights at step k"
         )
     try:
         protocol.boundaries(_required(variant.rewind_step))

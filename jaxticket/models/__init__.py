@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxticket.models._from_nnx import from_nnx
     from jaxticket.models._lowering import choose_lowering, convolve, explain_lowering
     from jaxticket.models._mlp import lenet_300_100, mlp
+    from jaxticket.models._mlp_7 import linear_mlp_7, mlp_7
     from jaxticket.models._pooling import average_pool, max_pool
     from jaxticket.models._resnet import resnet_18, resnet_20, resnet_32, resnet_56
     from jaxticket.models._vgg import vgg_11, vgg_16, vgg_19
@@ -35,8 +36,10 @@ __all__ = [
     "from_nnx",
     "lenet_5",
     "lenet_300_100",
+    "linear_mlp_7",
     "max_pool",
     "mlp",
+    "mlp_7",
     "resnet_18",
     "resnet_20",
     "resnet_32",
@@ -64,8 +67,10 @@ _FILES = {
     "from_nnx": "_from_nnx",
     "lenet_300_100": "_mlp",
     "lenet_5": "_convnet",
+    "linear_mlp_7": "_mlp_7",
     "max_pool": "_pooling",
     "mlp": "_mlp",
+    "mlp_7": "_mlp_7",
     "resnet_18": "_resnet",
     "resnet_20": "_resnet",
     "resnet_32": "_resnet",

@@ -13,6 +13,7 @@ from jaxticket.plots.density import (
 from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
+from jaxticket.plots.spectra import jacobian_spectra
 from jaxticket.plots.style import APPEARANCES, Appearance
 from jaxticket.plots.supermasks import accuracy_against_share
 from jaxticket.plots.sweeps import instability_against_density, variants_against_density
@@ -25,6 +26,7 @@ __all__ = [
     "both_against_density",
     "early_stop_against_density",
     "instability_against_density",
+    "jacobian_spectra",
     "layer_densities",
     "learning_curves",
     "mask_images",

@@ -32,6 +32,8 @@ _VGG = Architecture(batch_norm=True, smallest=16)
 ARCHITECTURES: dict[str, Architecture] = {
     "lenet_300_100": Architecture(convolutions=False, dropout=True),
     "deep_mlp": Architecture(convolutions=False, batch_norm=True),
+    "mlp_7": Architecture(convolutions=False),
+    "linear_mlp_7": Architecture(convolutions=False),
     "lenet_5": Architecture(dropout=True, smallest=12),
     "conv_2": Architecture(dropout=True, smallest=2),
     "conv_4": Architecture(dropout=True, smallest=4),

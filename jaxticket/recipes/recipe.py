@@ -17,8 +17,9 @@ class Recipe:
     """
 
     model: str = "lenet_300_100"
-    """Network: lenet_300_100, deep_mlp, lenet_5, conv_2, conv_4, conv_6, resnet_18, resnet_20,
-    resnet_32, resnet_56, vgg_11, vgg_16, vgg_19 or vision_transformer_tiny."""
+    """Network: lenet_300_100, deep_mlp, mlp_7, linear_mlp_7, lenet_5, conv_2, conv_4, conv_6,
+    resnet_18, resnet_20, resnet_32, resnet_56, vgg_11, vgg_16, vgg_19 or
+    vision_transformer_tiny."""
     width: float = 1.0
     """Multiplier of the width of all hidden layers."""
     dropout: float = 0.0
