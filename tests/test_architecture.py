@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers"},
     {"criteria", "allocate", "held", "rewind"},
-    {"prune", "arms", "learners"},
+    {"prune", "arms", "topology", "learners"},
     {"train", "population"},
     {"costs"},
     {"trainer", "records"},

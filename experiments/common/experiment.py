@@ -84,6 +84,8 @@ class Experiment:
       tables: `tables(results) -> what is printed`.
       measure: `measure(problem, result, results) -> results` adds what needs the networks
         themselves.
+      make_family: `make_family(config, dataset) -> family`, the learner of a network with given
+        hyperparameters.
     """
 
     name: str
@@ -96,6 +98,9 @@ class Experiment:
     tables: Callable[[xarray.Dataset], list[RenderableType]] = results_tables
     measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = (
         lambda problem, result, results: results
+    )
+    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = lambda config, dataset: (
+        make_family(config, dataset, config.precision)
     )
 
 
@@ -123,7 +128,7 @@ def run(
     console, ledger = console or make_console(), Ledger()
     with ledger.phase("data"):
         dataset = data.load(config.dataset, path=config.data_path, download=config.download)
-    problem = make_problem(config, dataset)
+    problem = make_problem(config, dataset, experiment.make_family(config, dataset))
     variants = _checked(experiment.variants(problem), problem)
     swept = any(one.hyperparameters is not None for one in (variants or {}).values())
     number = config.replicates * len(check_arms(config.arms)) * max(1, len(variants or ()))
@@ -192,12 +197,15 @@ def _checked(variants: Variants, problem: Problem) -> Variants:
     return variants
 
 
-def make_problem(config: Configuration, dataset: data.Dataset) -> Problem:
+def make_problem(
+    config: Configuration, dataset: data.Dataset, family: Callable[[Any], Any] | None = None
+) -> Problem:
     """Makes a configuration ready to run on its data, and checks that both fit.
 
     Args:
       config: the configuration, checked.
       dataset: the data.
+      family: the learner of a network; that of the recipe if `None`.
 
     Returns:
       The problem, its plan that of one network.
@@ -207,7 +215,7 @@ def make_problem(config: Configuration, dataset: data.Dataset) -> Problem:
     """
     examples = len(dataset.train.labels)
     protocol = make_protocol(config, examples, config.evaluate_every)
-    family = make_family(config, dataset, config.precision)
+    family = family or make_family(config, dataset, config.precision)
     shapes = jax.eval_shape(family({}).init, jax.random.key(0)).params
     problem = Problem(
         config=config,

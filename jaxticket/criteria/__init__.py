@@ -10,6 +10,7 @@ from jaxticket.criteria.base import (
     stateless,
 )
 from jaxticket.criteria.change import magnitude_increase, movement
+from jaxticket.criteria.gradient import gradient_magnitude
 from jaxticket.criteria.magnitude import (
     large_final_same_sign,
     large_initial_large_final,
@@ -31,6 +32,7 @@ CRITERIA = {
     "movement": movement,
     "random": random,
     "snip": snip,
+    "gradient_magnitude": gradient_magnitude,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 
@@ -65,6 +67,7 @@ __all__ = [
     "Rounds",
     "by_name",
     "check_reads",
+    "gradient_magnitude",
     "inverse",
     "iterative",
     "large_final_same_sign",
