@@ -28,6 +28,7 @@ def run(name, *words):
 
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
+    wanted |= {"dynamic"}
     assert wanted <= set(NAMES)
 
 
@@ -123,6 +124,13 @@ BAD = [
     ("deep", ["--learning-rates", "0"], "--learning-rates: got 0"),
     ("verdict", ["--learning-rates", "nan"], "--learning-rates: got nan"),
     ("verdict", ["--tolerance", "2"], "--tolerance: got 2"),
+    ("dynamic", ["--levels", "2"], "--levels 2 --arms ticket: expected one level"),
+    ("dynamic", ["--arms", "ticket", "reinit"], "--levels 1 --arms ticket reinit: expected one"),
+    ("dynamic", ["--rules", "static", "rigll"], "unknown rule 'rigll'.*rigl"),
+    ("dynamic", ["--densities", "0.1", "1.5"], "--densities: got 1.5"),
+    ("dynamic", ["--change-every", "0"], "every: got 0"),
+    ("dynamic", ["--change-until", "0"], "--change-until: got 0"),
+    ("dynamic", ["--fraction", "1.5"], "fraction: got 1.5"),
 ]
 
 

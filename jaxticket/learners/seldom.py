@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Array, Bool
 
 T = TypeVar("T")
@@ -36,8 +37,8 @@ def seldom(due: Bool[Array, ""], function: Callable[[Any], T], operand: Any, unc
     structure = jax.tree.structure(shape)
 
     def apply(closed_over: Any, operand: Any) -> T:
-        leaves = jax.core.eval_jaxpr(closed.jaxpr, closed_over, *jax.tree.leaves(operand))
-        return jax.tree.unflatten(structure, leaves)
+        run = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, closed_over))
+        return jax.tree.unflatten(structure, run(*jax.tree.leaves(operand)))
 
     @jax.custom_batching.custom_vmap
     def chosen(due: Any, given: Any, unchanged: Any) -> Any:
