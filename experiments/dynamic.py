@@ -213,6 +213,18 @@ def _name(rule: str, density: float) -> str:
     return f"{rule} {100 * density:g} %"
 
 
+_TRIED = (
+    "nothing else was tried: one run, at the settings that were written down before it. Uniform "
+    "densities leave the output layer 50 or 20 weights, both rules then gain on static masks, and "
+    "five replicates cannot tell them apart at 2 %."
+)
+TRIED = {
+    "rigl-ticket-after-training-as-good-as-set-ticket-after-training-5": _TRIED,
+    "rigl-ticket-after-training-more-than-static-ticket-after-training-5": _TRIED,
+    "rigl-ticket-after-training-as-good-as-set-ticket-after-training-2": _TRIED,
+}
+"""What was tried of claims that failed at default size, by id; for the report."""
+
 RIGL = "Evci et al. 2020, arXiv 1911.11134"
 
 
