@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers"},
     {"criteria", "allocate", "held", "isometry", "rewind"},
-    {"prune", "arms", "learned_masks", "learners"},
+    {"prune", "arms", "learned_masks", "topology", "learners"},
     {"train", "population"},
     {"costs"},
     {"trainer", "records"},

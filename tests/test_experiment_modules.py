@@ -28,7 +28,7 @@ def run(name, *words):
 
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
-    wanted |= {"at_init", "isometry", "koopman", "supermask"}
+    wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
     assert wanted <= set(NAMES)
 
 
@@ -134,6 +134,13 @@ BAD = [
     ("supermask", ["--widths", "nan"], "--widths: got nan"),
     ("supermask", ["--widths", "0.1"], "--widths: got 0.1 twice"),
     ("supermask", ["--levels", "2"], "--levels 2 --arms ticket: expected 1 and ticket"),
+    ("dynamic", ["--levels", "2"], "--levels 2 --arms ticket: expected one level"),
+    ("dynamic", ["--arms", "ticket", "reinit"], "--levels 1 --arms ticket reinit: expected one"),
+    ("dynamic", ["--rules", "static", "rigll"], "unknown rule 'rigll'.*rigl"),
+    ("dynamic", ["--densities", "0.1", "1.5"], "--densities: got 1.5"),
+    ("dynamic", ["--change-every", "0"], "every: got 0"),
+    ("dynamic", ["--change-until", "0"], "--change-until: got 0"),
+    ("dynamic", ["--fraction", "1.5"], "fraction: got 1.5"),
 ]
 
 

@@ -12,6 +12,7 @@ from jaxticket.criteria.base import (
 from jaxticket.criteria.change import accumulated_movement, magnitude_increase, movement
 from jaxticket.criteria.curvature import fisher_diagonal, hessian_diagonal
 from jaxticket.criteria.dynamic_modes import Modes, combine, dynamic_modes
+from jaxticket.criteria.gradient import gradient_magnitude
 from jaxticket.criteria.gradient_flow import grasp
 from jaxticket.criteria.koopman import koopman_gradient, koopman_magnitude
 from jaxticket.criteria.magnitude import (
@@ -45,6 +46,7 @@ CRITERIA = {
     "accumulated_movement": accumulated_movement,
     "koopman_magnitude": koopman_magnitude,
     "koopman_gradient": koopman_gradient,
+    "gradient_magnitude": gradient_magnitude,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 
@@ -84,6 +86,7 @@ __all__ = [
     "combine",
     "dynamic_modes",
     "fisher_diagonal",
+    "gradient_magnitude",
     "grasp",
     "hessian_diagonal",
     "inverse",

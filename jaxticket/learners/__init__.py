@@ -5,14 +5,17 @@ from jaxticket.learners.base import Learner
 from jaxticket.learners.family import Family
 from jaxticket.learners.losses import smoothed_cross_entropy
 from jaxticket.learners.preprocessing import standardized, unit_interval
+from jaxticket.learners.sparse import Sparse, sparse
 from jaxticket.learners.supervised import TrainState, supervised
 
 __all__ = [
     "Family",
     "Learner",
+    "Sparse",
     "TrainState",
     "augmentation",
     "smoothed_cross_entropy",
+    "sparse",
     "standardized",
     "supervised",
     "unit_interval",

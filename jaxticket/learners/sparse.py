@@ -1,0 +1,141 @@
+"""Training under a mask that changes: dynamic sparse training, gradual and cyclic pruning."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from jaxticket import masks
+from jaxticket.criteria.base import Evidence
+from jaxticket.keys import derive
+from jaxticket.learners.base import Learner, LearnerState
+from jaxticket.learners.seldom import seldom
+from jaxticket.masks.prunable import Prunable, kernels
+from jaxticket.topology.base import Start, Topology, everything
+from jaxticket.types import Batch, Mask, Metrics, ModelState, Objective, Params
+
+
+class Sparse(NamedTuple):
+    """The model state of a network whose mask changes, so that whatever keeps it keeps the mask.
+
+    Attributes:
+      network: the network's own model state.
+      mask: which weights are kept now.
+      step: how many steps were made, `int32[]`.
+    """
+
+    network: ModelState
+    mask: Mask
+    step: Int[Array, ""]
+
+
+def sparse(
+    learner: Learner,
+    topology: Topology,
+    *,
+    start: Start = everything,
+    prunable: Prunable = kernels,
+) -> Learner:
+    """Makes a learner whose networks train under a mask of their own, which changes as they do.
+
+    Every step is a step of `learner` under the network's mask. Where the topology is due, the
+    mask then changes: a dropped weight becomes exactly 0 at once and so do its moments; a grown
+    one begins at exactly 0 with zero moments; nothing else changes. The mask that the learner is
+    given says where weights may be: after a restart, what both masks keep.
+
+    Args:
+      learner: how a step is made; it says its objective if the topology reads it.
+      topology: when and how the mask changes, from `jaxticket.topology`.
+      start: the mask at step 0.
+      prunable: which leaves have a mask; the same as `find_tickets` is told.
+
+    Returns:
+      The learner. Its model state is a `Sparse`; `evaluate` also gives `kept`, the number of
+      weights that the mask keeps, `float32[]`, exact to 2^24.
+
+    Raises:
+      TicketError: when a network starts to train, if a criterion lacks what it reads.
+
+    Example:
+      >>> import optax
+      >>> from jaxticket import Model, allocate, topology
+      >>> from jaxticket.learners import supervised
+      >>> model = Model(
+      ...     init=lambda key: ({"kernel": jax.random.normal(key, (4, 5))}, {}),
+      ...     apply=lambda params, state, x, *, train, key=None: (
+      ...         x.reshape(len(x), -1) @ params["kernel"], state),
+      ... )
+      >>> rule = topology.rigl(every=10, stop=75, fraction=0.3)
+      >>> start = topology.at_random(allocate.uniform(0.75))
+      >>> learner = sparse(supervised(model, optax.adam(0.1)), rule, start=start)
+      >>> int(jnp.count_nonzero(learner.init(jax.random.key(0)).params["kernel"]))
+      5
+
+    Source: 1911.11134 and 1707.04780 (rewiring), 1710.01878 (gradual pruning); that moments of
+    grown weights start at zero is `reset_momentum` of RigL's authors.
+    """
+
+    def init(key: PRNGKeyArray) -> LearnerState:
+        state = learner.init(key)
+        dense = masks.ones(state.params, prunable)
+        mask = start(derive(key, "topology"), state.params, dense)
+        state = learner.restart(state, state.params, mask, moments=True)
+        return _wrap(state, mask, jnp.zeros((), jnp.int32))
+
+    def step(
+        state: LearnerState, mask: Mask, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[LearnerState, Metrics]:
+        own = masks.intersect(state.model_state.mask, mask)
+        inner, metrics = learner.step(_unwrap(state), own, batch, key)
+        state = _wrap(inner, own, state.model_state.step + 1)
+        made = state.model_state.step
+        # The batch's own randomness is the step's; that of the change has its own name.
+        given = (state, mask, batch, derive(key, "topology"))
+        return seldom(topology.due(made), lambda given: changed(*given), given, state), metrics
+
+    def changed(state: LearnerState, limit: Mask, batch: Batch, key: PRNGKeyArray) -> LearnerState:
+        network, before, made = state.model_state
+        evidence = Evidence(
+            state.params, state.params, key, before, network, batch, learner.objective
+        )
+        after = topology.change(made, evidence, limit)
+        # What stays is in both: the rest, dropped or grown, is zero, with its moments.
+        stays = masks.intersect(before, after)
+        inner = learner.restart(_unwrap(state), state.params, stays, moments=True)
+        return _wrap(inner, after, made)
+
+    def evaluate(state: LearnerState, mask: Mask, examples: Batch) -> Metrics:
+        own = masks.intersect(state.model_state.mask, mask)
+        kept = sum(
+            (jnp.sum(leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(own)), start=jnp.int32(0)
+        )
+        metrics = learner.evaluate(_unwrap(state), own, examples)
+        return metrics | {"kept": kept.astype(jnp.float32)}
+
+    def restart(state: LearnerState, params: Params, mask: Mask, *, moments: bool) -> LearnerState:
+        own = masks.intersect(state.model_state.mask, mask)
+        inner = learner.restart(_unwrap(state), params, own, moments=moments)
+        return _wrap(inner, own, state.model_state.step)
+
+    return Learner(init, step, evaluate, restart, objective=_objective(learner.objective))
+
+
+def _wrap(state: LearnerState, mask: Mask, step: Any) -> LearnerState:
+    return state._replace(model_state=Sparse(state.model_state, mask, step))
+
+
+def _unwrap(state: LearnerState) -> LearnerState:
+    return state._replace(model_state=state.model_state.network)
+
+
+def _objective(objective: Objective | None) -> Objective | None:
+    """Lets an objective find the network's model state."""
+    if objective is None:
+        return None
+
+    def apply(params: Params, state: Sparse, inputs: Any, **options: Any) -> tuple[Any, Sparse]:
+        outputs, network = objective.apply(params, state.network, inputs, **options)
+        return outputs, state._replace(network=network)
+
+    return objective._replace(apply=apply)

@@ -1,0 +1,123 @@
+"""What a topology is: a rule by which the mask of a network changes while it trains."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from jaxticket.allocate.base import Allocation
+from jaxticket.criteria.base import Evidence
+from jaxticket.criteria.random import random
+from jaxticket.errors import TicketError
+from jaxticket.prune import prune_by, schedule
+from jaxticket.types import Mask, Params
+
+Start = Callable[[PRNGKeyArray, Params, Mask], Mask]
+"""`start(key, params, dense) -> mask`, what is kept at step 0; `dense` keeps all."""
+
+
+class Topology(NamedTuple):
+    """When the mask of one network changes during training, and into what.
+
+    Attributes:
+      due: `due(step) -> bool[]`, whether it changes after so many steps, `int32[]`, traced.
+      change: `change(step, evidence, limit) -> mask`. The evidence holds the present params and
+        mask, the batch of the step that was just made, and a key of this change. `limit` is where
+        weights may be: the present mask and the new one are subsets of it. θ_0 is not kept, so
+        `evidence.initial` is the present params too.
+    """
+
+    due: Callable[[Int[Array, ""]], Bool[Array, ""]]
+    change: Callable[[Int[Array, ""], Evidence, Mask], Mask]
+
+
+def everything(key: PRNGKeyArray, params: Params, dense: Mask) -> Mask:
+    """Starts dense; a `Start`.
+
+    Args:
+      key: unused.
+      params: unused.
+      dense: the mask that keeps all.
+
+    Returns:
+      `dense`.
+
+    Example:
+      >>> everything(jax.random.key(0), {}, {"w": np.ones(2, bool)})["w"].tolist()
+      [True, True]
+    """
+    del key, params
+    return dense
+
+
+def at_random(allocation: Allocation) -> Start:
+    """Starts at random places, as many in each layer as an allocation keeps at its level 1.
+
+    Args:
+      allocation: how many weights are kept; counted from the dense mask, on the host.
+
+    Returns:
+      The start.
+
+    Raises:
+      MaskError: when a network starts, if the allocation empties a layer.
+
+    Example:
+      >>> from jaxticket import allocate
+      >>> params, dense = {"w": np.ones((5, 4), "f")}, {"w": np.ones((5, 4), bool)}
+      >>> mask = at_random(allocate.uniform(0.75))(jax.random.key(0), params, dense)
+      >>> int(mask["w"].sum())
+      5
+    """
+
+    def start(key: PRNGKeyArray, params: Params, dense: Mask) -> Mask:
+        counts = schedule(allocation, _concrete(dense), 2)[1]
+        return prune_by(random(), allocation.select, Evidence(params, params, key), dense, counts)
+
+    return start
+
+
+def one_of(choices: Sequence[Any], which: Any) -> Any:
+    """Gives the topology, or the start, at a place that may be traced.
+
+    So networks that differ in their rule or their density are one population, and each is what
+    it would be alone.
+
+    Args:
+      choices: topologies, or starts; at least one.
+      which: the place of the chosen one, from 0; a traced one outside is the nearest.
+
+    Returns:
+      A topology or a start.
+
+    Raises:
+      TicketError: if there is none, or a Python number is no place.
+
+    Example:
+      >>> one_of([everything], 0)(jax.random.key(0), {}, {"w": np.ones(1, bool)})["w"].tolist()
+      [True]
+    """
+    number = len(choices)
+    if number < 1 or (isinstance(which, int) and not 0 <= which < number):
+        raise TicketError(f"choice {which} of {number}: expected 0 to {number - 1}")
+    if isinstance(which, int):
+        return choices[which]
+
+    def switch(branches: list[Callable[..., Any]]) -> Callable[..., Any]:
+        return lambda *args: jax.lax.switch(which, [_closed(branch, args) for branch in branches])
+
+    if not isinstance(choices[0], Topology):
+        return switch(list(choices))
+    return Topology(switch([c.due for c in choices]), switch([c.change for c in choices]))
+
+
+def _closed(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
+    """Binds arguments, since evidence holds functions, which are no operands of a switch."""
+    return lambda: function(*args)
+
+
+def _concrete(dense: Mask) -> Mask:
+    """Gives the dense mask on the host, where it is traced."""
+    return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), dense)
