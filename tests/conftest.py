@@ -31,6 +31,7 @@ CHECKED = (
     "prune",
     "recipes",
     "rewind",
+    "structure",
     "train",
     "trainer",
 )

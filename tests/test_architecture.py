@@ -12,7 +12,7 @@ FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 
 FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
-    {"masks", "optimizers"},
+    {"masks", "optimizers", "structure"},
     {"criteria", "allocate", "held", "rewind"},
     {"prune", "arms", "learners"},
     {"train", "population"},

@@ -24,7 +24,7 @@ DEFINITIONS = {
     "movement": lambda initial, final: np.abs(final - initial),
 }
 RANDOM = {"random"}
-FROM_THE_LOSS = {"snip"}  # tests/test_saliency.py
+FROM_THE_LOSS = {"snip", "wanda"}  # tests/test_saliency.py, tests/test_layer_inputs.py
 evidence = cases.evidence
 
 

@@ -10,6 +10,7 @@ from jaxticket.criteria.base import (
     stateless,
 )
 from jaxticket.criteria.change import magnitude_increase, movement
+from jaxticket.criteria.layer_inputs import optimal_brain_surgeon, wanda
 from jaxticket.criteria.magnitude import (
     large_final_same_sign,
     large_initial_large_final,
@@ -31,6 +32,7 @@ CRITERIA = {
     "movement": movement,
     "random": random,
     "snip": snip,
+    "wanda": wanda,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 
@@ -73,8 +75,10 @@ __all__ = [
     "magnitude_at_initialization",
     "magnitude_increase",
     "movement",
+    "optimal_brain_surgeon",
     "random",
     "small_initial_small_final",
     "snip",
     "stateless",
+    "wanda",
 ]
