@@ -145,10 +145,15 @@ def test_surgeon_scores_are_the_same_in_a_population():
 
 @pytest.mark.parametrize("name", ["wanda", "optimal_brain_surgeon"])
 def test_what_the_evidence_lacks_and_kernels_without_inputs_are_named(name):
-    make = {"wanda": criteria.wanda, "optimal_brain_surgeon": lambda: criteria.optimal_brain_surgeon(1.0)}
+    make = {
+        "wanda": criteria.wanda,
+        "optimal_brain_surgeon": lambda: criteria.optimal_brain_surgeon(1.0),
+    }
     criterion = make[name]()
     bare = given()._replace(examples=None, model_state=None)
-    with pytest.raises(TicketError, match=f"{name}: the evidence lacks examples, model_state; give"):
+    with pytest.raises(
+        TicketError, match=f"{name}: the evidence lacks examples, model_state; give"
+    ):
         criterion.score((), bare)
     scaled = Objective(lambda x: x, lambda p, s, x, **_: (x @ (2 * p["w"]), s), lambda y, x: y)
     params = {"w": jnp.ones((2, 2))}

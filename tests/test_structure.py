@@ -49,7 +49,9 @@ def test_channels_come_with_their_biases_and_with_what_they_are_flattened_to():
 
 @pytest.mark.parametrize("lowering", ["canonical", "direct", "patches"])
 def test_all_lowerings_have_the_same_structure(lowering):
-    graph = graph_of(models.vgg_11((16, 16, 3), width_multiplier=0.03, lowering=lowering), (16, 16, 3))
+    graph = graph_of(
+        models.vgg_11((16, 16, 3), width_multiplier=0.03, lowering=lowering), (16, 16, 3)
+    )
     assert len(graph.groups) == 8
     assert described(graph.groups[0]) == {
         "convolution_00/kernel 3",
@@ -104,9 +106,10 @@ def test_heads_are_units_of_query_key_and_value_and_normalised_streams_are_none(
     assert re.search("units are mixed by 'reduce_sum' of .*norm_0 at .*normalization.py", reason)
 
 
-# One matrix "a" [3, 4] gives units, "b" [4, 2] reads them; what happens between says which.
+# The matrix "a" gives four units, another one reads them; what happens between says which.
 
-W = {"a": jax.ShapeDtypeStruct((3, 4), "float32"), "b": jax.ShapeDtypeStruct((4, 2), "float32")}
+SHAPES = {"a": (3, 4), "b": (4, 2), "half": (2, 2), "other": (2, 2), "twice": (8, 2)}
+W = {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in SHAPES.items()}
 
 
 def between(function):
@@ -121,11 +124,9 @@ ALLOWED = {
     "transposed": lambda p, x: jax.lax.dot_general(p["b"].T, x @ p["a"], (((1,), (1,)), ((), ()))),
     "checkpointed": lambda p, x: jax.checkpoint(jnp.sin)(x @ p["a"]) @ p["b"],
     "custom_derivative": lambda p, x: jax.nn.silu(jax.nn.relu(x @ p["a"])) @ p["b"],
-    "gated": lambda p, x: (lambda h: (h[:, :2] * h[:, 2:]) @ p["b"][:2])(x @ p["a"]),
-    "dense_connections": lambda p, x: jnp.concatenate([x @ p["a"]] * 2, axis=1)
-    @ jnp.concatenate([p["b"]] * 2),
+    "gated": lambda p, x: (lambda h: (h[:, :2] * h[:, 2:]) @ p["half"])(x @ p["a"]),
+    "read_twice": lambda p, x: jnp.concatenate([x @ p["a"]] * 2, axis=1) @ p["twice"],
 }
-ALLOWED_SIZES = {"gated": 2, "dense_connections": 0}
 FORBIDDEN = {
     "softmax": (lambda p, x: jax.nn.softmax(x @ p["a"]) @ p["b"], "mixed by 'reduce_max'"),
     "sorted": (lambda p, x: jnp.sort(x @ p["a"]) @ p["b"], "goes through 'sort'"),
@@ -139,7 +140,10 @@ FORBIDDEN = {
         "goes through 'scan'",
     ),
     "shifted_weight": (lambda p, x: (x @ p["a"]) @ (p["b"] + 1), "not by a weight"),
-    "constant": (lambda p, x: (x @ p["a"] * jnp.arange(4.0)[None]) @ p["b"], "the numbers of 'iota'"),
+    "constant": (
+        lambda p, x: (x @ p["a"] * jnp.arange(4.0)[None]) @ p["b"],
+        "the numbers of 'iota'",
+    ),
     "written_in": (
         lambda p, x: (x @ p["a"] * np.arange(4.0, dtype=np.float32)[None]) @ p["b"],
         "an array that is no leaf of the params",
@@ -155,8 +159,10 @@ FORBIDDEN = {
 @cases.every(ALLOWED)
 def test_units_pass_through(name):
     graph = graph_of(between(ALLOWED[name]), (3,))
-    sizes = [group.size for group in graph.groups]
-    assert sizes == ([ALLOWED_SIZES.get(name, 4)] if ALLOWED_SIZES.get(name, 4) else [])
+    (group,) = graph.groups
+    given, read = (m.units.tolist() for m in group.members)
+    assert given == ([0, 1, 0, 1] if name == "gated" else [0, 1, 2, 3])
+    assert read == {"gated": [0, 1], "read_twice": [0, 1, 2, 3] * 2}.get(name, [0, 1, 2, 3])
 
 
 @cases.every(FORBIDDEN)
@@ -197,6 +203,19 @@ def test_a_residual_sum_of_unequal_channels_names_the_edge_that_forbids_it():
         choose(graph, {base: [True] * 3})
     with pytest.raises(TicketError, match="unknown kernel 'base/kernel'"):
         choose(graph, {"base/kernel": cut})
+
+
+def test_units_of_one_kernel_may_be_of_several_groups():
+    model = between(
+        lambda p, x: (lambda h: h[:, :2] @ p["half"] + h[:, 2:] @ p["other"])(x @ p["a"])
+    )
+    graph = graph_of(model, (3,))
+    assert [(group.name, group.size) for group in graph.groups] == [("a", 2), ("a (2)", 2)]
+    kept = choose(graph, {"a": [True, False, False, True]})
+    assert {name: on.tolist() for name, on in kept.items()} == {
+        "a": [True, False],
+        "a (2)": [False, True],
+    }
 
 
 def test_part_of_a_head_is_refused():
@@ -259,8 +278,7 @@ def test_masks_of_units_and_units_of_masks_are_inverse():
     for model, shape in ((SMALL, (2, 1, 1)), (RESIDUAL, (8, 8, 3))):
         graph = graph_of(model, shape)
         params, _ = params_of(model)
-        dense = jax.tree.map(lambda p: np.ones(p.shape, bool), params)
-        dense = jax.tree.map(lambda m, p: m, masks.ones(params), dense)
+        dense = jax.tree.map(np.array, masks.ones(params))
         generator = np.random.default_rng(1)
         kept = {group.name: generator.random(group.size) < 0.6 for group in graph.groups}
         for on in kept.values():
@@ -295,7 +313,9 @@ def test_zeroed_params_are_zero_along_removed_units_and_untouched_elsewhere():
 
 def test_a_choice_for_another_network_is_refused():
     graph, (params, _) = graph_of(SMALL, (2, 1, 1)), params_of(SMALL)
-    with pytest.raises(TicketError, match="hidden_1/kernel: kept has nothing, expected bool\\[3\\]"):
+    with pytest.raises(
+        TicketError, match="hidden_1/kernel: kept has nothing, expected bool\\[3\\]"
+    ):
         zeroed(graph, params, {"hidden_0/kernel": np.ones(4, bool)})
     with pytest.raises(TicketError, match="unknown group of units 'hidden_2/kernel': did you mean"):
         zeroed(graph, params, {**all_units(graph), "hidden_2/kernel": np.ones(4, bool)})

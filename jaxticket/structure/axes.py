@@ -79,8 +79,8 @@ class Atoms:
         """Makes one unit of the atoms at the same place."""
         if first is second:
             return
-        joined = [pair for pair in zip(first.tolist(), second.tolist(), strict=True)]
-        changed = [pair for pair in joined if self._join(*pair)]
+        pairs = zip(first.tolist(), second.tolist(), strict=True)
+        changed = [pair for pair in pairs if self._join(*pair)]
         ends = {(self._owners[a], self._owners[b]) for a, b in changed}
         self.edges += [Edge(*end, where) for end in sorted(ends) if end[0] != end[1]]
 

@@ -92,7 +92,9 @@ def _cut(graph: Graph, kept: Kept, *trees: Any) -> tuple[Any, Any]:
     cut = []
     for name, tree in zip(("params", "model_state"), trees, strict=True):
         leaves = dict(leaves_by_path(tree))
-        stays = {path: [np.ones(size, bool) for size in leaf.shape] for path, leaf in leaves.items()}
+        stays = {
+            path: [np.ones(size, bool) for size in leaf.shape] for path, leaf in leaves.items()
+        }
         for group in graph.groups:
             on = np.append(np.asarray(kept[group.name]), True)
             for member in group.members:
@@ -125,7 +127,9 @@ def _check_same_program(
     every = [np.asarray(kept[group.name]) for group in graph.groups]
     on = np.concatenate([*every, np.ones(1, bool)])
     pairs = zip(graph.program.equations, small.equations, strict=False)
-    differs = next((dense for dense, here in pairs if not _same(graph, small, on, dense, here)), None)
+    differs = next(
+        (dense for dense, here in pairs if not _same(graph, small, on, dense, here)), None
+    )
     if differs is None and len(graph.program.equations) != len(small.equations):
         differs = graph.program.equations[-1]
     if differs is not None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxticket.errors import TicketError, unknown
 from jaxticket.structure.axes import Atoms, Edge, Fixed
 from jaxticket.structure.program import Constant, Program, paths, read, views
-from jaxticket.structure.rules import Axes, Walk, apply_rule
+from jaxticket.structure.rules import apply_rule
+from jaxticket.structure.walk import Axes, Walk
 from jaxticket.types import Model, ModelState, Params
 
 LAYOUT = (
@@ -208,9 +208,10 @@ def _group(walk, leaves, roots, places, ranks, taken) -> Group:
         for leaf, i in places
     )
     given = [m for m in members if m.tree == "params" and not m.reads] or list(members)
-    rank = {m.path: len(walk.program.shapes[walk.program.inputs[leaf]]) for m, (leaf, _) in zip(
-        members, places, strict=True
-    )}
+    rank = {
+        m.path: len(walk.program.shapes[walk.program.inputs[leaf]])
+        for m, (leaf, _) in zip(members, places, strict=True)
+    }
     name = max(given, key=lambda m: rank[m.path]).path
     number = sum(other.split(" ")[0] == name for other in taken)
     return Group(f"{name} ({number + 1})" if number else name, len(ranks), members)

@@ -65,7 +65,9 @@ def layer_inputs(
     named = paths(params)
     kernels = views(program, dict(zip(program.inputs, named, strict=False)), _ROWS_KEPT)
     uses = [use for equation in program.equations for use in _uses(program, equation, kernels)]
-    values = run(program, jax.tree.leaves((params, model_state, inputs)), [use.given for use in uses])
+    values = run(
+        program, jax.tree.leaves((params, model_state, inputs)), [use.given for use in uses]
+    )
     rows = defaultdict(list)
     for use, value in zip(uses, values, strict=True):
         rows[use.path].append(use.as_rows(value))
@@ -79,7 +81,7 @@ def _uses(program: Program, equation: Equation, kernels: dict[int, str]) -> Iter
         yield from find[equation.name](program, equation, kernels)
 
 
-def _in_product(program: Program, equation: Equation, kernels: dict[int, str]) -> Iterator[_Use]:
+def _in_product(_program: Program, equation: Equation, kernels: dict[int, str]) -> Iterator[_Use]:
     contracted, batch = equation.choices["dimension_numbers"]
     for side in (0, 1):
         kernel, given = equation.operands[side], equation.operands[1 - side]
@@ -115,7 +117,10 @@ def _in_convolution(
 
 
 def _channels_last(program: Program, equation: Equation) -> bool:
-    numbers, rank = equation.choices.get("dimension_numbers"), len(program.shape(equation.operands[0]))
+    numbers, rank = (
+        equation.choices.get("dimension_numbers"),
+        len(program.shape(equation.operands[0])),
+    )
     last = (0, rank - 1, *range(1, rank - 1)), (rank - 1, rank - 2, *range(rank - 2))
     return numbers is None or tuple(numbers)[:2] == last
 

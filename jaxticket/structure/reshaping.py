@@ -30,7 +30,8 @@ def reshape_axes(
     Example:
       >>> atoms = Atoms()
       >>> channels = atoms.fresh((0, 3), 2)
-      >>> reshape_axes(atoms, (None, Fixed("a row"), channels), (1, 3, 2), (1, 6), "here")[1].tolist()
+      >>> axes = None, Fixed("a row"), channels
+      >>> reshape_axes(atoms, axes, (1, 3, 2), (1, 6), "here")[1].tolist()
       [0, 1, 0, 1, 0, 1]
     """
     found: list[Axis] = [None] * len(after)
@@ -47,9 +48,7 @@ def reshape_axes(
     return tuple(found)
 
 
-def _blocks(
-    before: Sequence[int], after: Sequence[int]
-) -> Iterator[tuple[list[int], list[int]]]:
+def _blocks(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
     """Cuts two shapes into the smallest runs of axes of equal sizes."""
     i = j = 0
     while i < len(before) or j < len(after):

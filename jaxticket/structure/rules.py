@@ -1,35 +1,12 @@
 """What every primitive does to the units along the axes of its operands."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
-from jaxticket.structure.axes import Atoms, Axis, Fixed
-from jaxticket.structure.program import Equation, Operand, Program
+from jaxticket.structure.axes import Axis, Fixed
+from jaxticket.structure.products import convolution, dot_general
+from jaxticket.structure.program import Equation
 from jaxticket.structure.reshaping import reshape_axes
-
-Axes = tuple[Axis, ...]
-
-
-class Walk(NamedTuple):
-    """What a walk through a program has found so far.
-
-    Attributes:
-      program: the program.
-      atoms: the union of units.
-      weights: values that are a leaf of the params in another layout.
-      reads: axes of leaves, as (leaf, axis), over which a weight sums what units give.
-    """
-
-    program: Program
-    atoms: Atoms
-    weights: dict[int, str]
-    reads: set[tuple[int, int]]
-
-
-Rule = Callable[[Walk, Equation, list[Axes]], list[Axes]]
-"""`rule(walk, equation, axes of the operands) -> axes of the results`."""
+from jaxticket.structure.walk import Axes, Rule, Walk
 
 
 def apply_rule(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
@@ -58,13 +35,11 @@ def _unknown(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
 def _elementwise(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
     rank = len(walk.program.shape(equation.results[0]))
     wide = [each for each in axes if len(each) == rank]
-    met = tuple(
-        walk.atoms.meet([each[i] for each in wide], equation.where) for i in range(rank)
-    )
+    met = tuple(walk.atoms.meet([each[i] for each in wide], equation.where) for i in range(rank))
     return [met for _ in equation.results]
 
 
-def _broadcast(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
+def _broadcast(_walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
     found: list[Axis] = [None] * len(equation.choices["shape"])
     for place, axis in zip(equation.choices["broadcast_dimensions"], axes[0], strict=True):
         found[place] = axis
@@ -77,11 +52,11 @@ def _reshape(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
     return [reshape_axes(walk.atoms, axes[0], before, after, equation.where)]
 
 
-def _transpose(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
+def _transpose(_walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
     return [tuple(axes[0][i] for i in equation.choices["permutation"])]
 
 
-def _squeeze(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
+def _squeeze(_walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
     gone = equation.choices["dimensions"]
     return [tuple(axis for i, axis in enumerate(axes[0]) if i not in gone)]
 
@@ -163,60 +138,10 @@ def _window(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
     return [tuple(found)]
 
 
-def _iota(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
+def _iota(_walk: Walk, equation: Equation, _axes: list[Axes]) -> list[Axes]:
     shape, place = equation.choices["shape"], equation.choices["dimension"]
     counted = Fixed(f"the numbers of {equation.where}")
     return [tuple(counted if i == place and shape[i] > 1 else None for i in range(len(shape)))]
-
-
-def _dot_general(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
-    (contracted, batch), where = equation.choices["dimension_numbers"], equation.where
-    left, right = axes
-    for i, j in zip(*contracted, strict=True):
-        _contract(walk, equation, left[i], right[j])
-    shared = [walk.atoms.meet([left[i], right[j]], where) for i, j in zip(*batch, strict=True)]
-    gone = [{*contracted[side], *batch[side]} for side in (0, 1)]
-    free = [
-        axis for side in (0, 1) for i, axis in enumerate(axes[side]) if i not in gone[side]
-    ]
-    return [(*shared, *free)]
-
-
-def _contract(walk: Walk, equation: Equation, left: Axis, right: Axis) -> None:
-    """Notes that two axes are summed over: if by a weight, then units can go with its rows."""
-    by_weight = False
-    for operand, axis in zip(equation.operands, (left, right), strict=True):
-        if _is_weight(walk, operand) and isinstance(axis, np.ndarray):
-            walk.reads.update(walk.atoms.owners(axis))
-            by_weight = True
-    both = isinstance(left, np.ndarray) and isinstance(right, np.ndarray)
-    if not (by_weight and (both or Fixed in (type(left), type(right)))):
-        walk.atoms.forbid([left, right], f"units are mixed by {equation.where}, not by a weight")
-    walk.atoms.meet([left, right], equation.where)
-
-
-def _is_weight(walk: Walk, operand: Operand) -> bool:
-    return isinstance(operand, int) and operand in walk.weights
-
-
-def _convolution(walk: Walk, equation: Equation, axes: list[Axes]) -> list[Axes]:
-    choices, (images, kernel) = equation.choices, axes
-    rank = len(images)
-    # jaxticket's own primitive has channels last and no groups.
-    last = ((0, rank - 1, *range(1, rank - 1)), (rank - 1, rank - 2, *range(rank - 2)))
-    numbers = choices.get("dimension_numbers")
-    layout = (*last, last[0]) if numbers is None else tuple(numbers)
-    (batch, channels, *spatial), (features, inputs, *window), result = layout
-    if choices.get("feature_group_count", 1) * choices.get("batch_group_count", 1) != 1:
-        reason = f"{equation.where} has groups of channels"
-        walk.atoms.forbid([images[channels], kernel[features], kernel[inputs]], reason)
-    else:
-        _contract(walk, equation, images[channels], kernel[inputs])
-    walk.atoms.forbid((kernel[i] for i in window), f"it is the window of {equation.where}")
-    walk.atoms.forbid((images[i] for i in spatial), f"{equation.where} slides along it")
-    found: list[Axis] = [Fixed(f"the positions of {equation.where}")] * rank
-    found[result[0]], found[result[1]] = images[batch], kernel[features]
-    return [tuple(found)]
 
 
 _ELEMENTWISE = (
@@ -233,10 +158,10 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
     **dict.fromkeys(_REDUCTIONS.split(), _reduce),
     **dict.fromkeys(("reduce_window_max", "reduce_window_min", "reduce_window_sum"), _window),
-    **dict.fromkeys(("conv_general_dilated", "convolution"), _convolution),
+    **dict.fromkeys(("conv_general_dilated", "convolution"), convolution),
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
-    "dot_general": _dot_general,
+    "dot_general": dot_general,
     "iota": _iota,
     "pad": _pad,
     "reshape": _reshape,

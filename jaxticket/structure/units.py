@@ -1,6 +1,5 @@
-"""Scoring and choosing units, and what a choice means for masks and params."""
+"""Scores of units, and what a choice of units means for masks and params."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,7 +65,7 @@ def score_units(graph: Graph, scores: Scores) -> dict[str, Float[Array, " units"
     found = {}
     for group in graph.groups:
         total = jnp.zeros(group.size, jnp.float32)
-        for member in _members(group, leaves):
+        for member in members_in(group, leaves):
             others = tuple(i for i in range(leaves[member.path].ndim) if i != member.axis)
             sums = jnp.sum(leaves[member.path], axis=others, dtype=jnp.float32)
             ours = np.flatnonzero(member.units >= 0)
@@ -104,7 +103,7 @@ def mask_of(graph: Graph, mask: Mask, kept: Kept) -> Mask:
     check_kept(graph, kept)
     alive = dict(leaves_by_path(mask))
     for group in graph.groups:
-        for member in _members(group, alive):
+        for member in members_in(group, alive):
             alive[member.path] = alive[member.path] & _spread(member, kept[group.name], alive)
     return jax.tree.unflatten(jax.tree.structure(mask), alive.values())
 
@@ -138,80 +137,6 @@ def zeroed(graph: Graph, params: Params, kept: Kept) -> Params:
     return jax.tree.map(lambda leaf, on: jnp.where(on, leaf, 0), params, alive)
 
 
-def kept_of(graph: Graph, mask: Mask) -> dict[str, Bool[np.ndarray, " units"]]:
-    """Finds the units that a mask leaves with an effect.
-
-    A unit goes where every weight that reads it is pruned or leads to units that go themselves.
-    Without it the network's outputs stay what they are under that mask, whatever the biases.
-
-    Args:
-      graph: from `trace`.
-      mask: concrete, of a structured ticket or any other.
-
-    Returns:
-      Which units are kept.
-
-    Example:
-      >>> from jaxticket import masks
-      >>> from jaxticket.models import mlp
-      >>> from jaxticket.structure import trace
-      >>> model = mlp((2, 1, 1), widths=(3,), outputs=1)
-      >>> params, model_state = model.init(jax.random.key(0))
-      >>> mask = masks.ones(params)
-      >>> mask["output"]["kernel"] = np.array([[True], [False], [True]])
-      >>> kept_of(trace(model, params, model_state, (2, 1, 1)), mask)["hidden_0/kernel"].tolist()
-      [True, False, True]
-    """
-    kept, before, mask = all_units(graph), None, jax.tree.map(np.asarray, mask)
-    while before != {name: on.tobytes() for name, on in kept.items()}:
-        before = {name: on.tobytes() for name, on in kept.items()}
-        alive = dict(leaves_by_path(mask_of(graph, mask, kept)))
-        kept = {group.name: _read_by_some(group, alive) for group in graph.groups}
-    return kept
-
-
-def choose(graph: Graph, wanted: Mapping[str, Any]) -> dict[str, Bool[np.ndarray, " units"]]:
-    """Keeps what is wanted of some kernels' results, if that can be removed there.
-
-    Args:
-      graph: from `trace`.
-      wanted: `bool[outputs]` by the paths of kernels, over the last axis of each.
-
-    Returns:
-      Which units are kept; all of those that no kernel in `wanted` makes.
-
-    Raises:
-      TicketError: a unit cannot be removed there, or two kernels give the same units and one
-        removes what the other keeps; the message names the edge that forbids it.
-
-    Example:
-      >>> from jaxticket.models import mlp
-      >>> from jaxticket.structure import trace
-      >>> model = mlp((2, 1, 1), widths=(3,), outputs=2)
-      >>> graph = trace(model, *model.init(jax.random.key(0)), (2, 1, 1))
-      >>> choose(graph, {"output/kernel": [True, False]})
-      Traceback (most recent call last):
-      ...
-      jaxticket.errors.TicketError: output/kernel: none of what it gives can be removed, since it \
-is the network's output; choose among hidden_0/kernel
-    """
-    kept, by = all_units(graph), {}
-    for path, chosen in wanted.items():
-        group, member = _given_by(graph, path)
-        chosen = np.asarray(chosen, bool)
-        if chosen.shape != member.units.shape:
-            raise TicketError(
-                f"{path}: got {chosen.shape} of what it gives, expected bool[{member.units.size}]"
-            )
-        for unit in range(group.size):
-            votes = chosen[member.units == unit]
-            other, before = by.setdefault((group.name, unit), (path, bool(votes.all())))
-            if votes.any() != votes.all() or before != votes.all():
-                raise TicketError(_conflict(graph, group, unit, member, path, other))
-            kept[group.name][unit] = before
-    return kept
-
-
 def check_kept(graph: Graph, kept: Kept) -> None:
     """Checks that a choice of units is one of this graph's.
 
@@ -232,7 +157,7 @@ def check_kept(graph: Graph, kept: Kept) -> None:
             raise TicketError(f"{name}: kept has {given}, expected bool{list(size)}")
 
 
-def _members(group: Group, leaves: Mapping[str, Any]) -> Iterator[Member]:
+def members_in(group: Group, leaves: Mapping[str, Any]) -> Iterator[Member]:
     """Members among some leaves of the params."""
     return (m for m in group.members if m.tree == "params" and m.path in leaves)
 
@@ -244,60 +169,3 @@ def _spread(member: Member, kept: Any, leaves: Mapping[str, Any]) -> Any:
     on = library.append(kept, True)[member.units]
     rank = leaves[member.path].ndim
     return on.reshape([-1 if i == member.axis else 1 for i in range(rank)])
-
-
-def _read_by_some(group: Group, alive: Mapping[str, np.ndarray]) -> np.ndarray:
-    found = np.zeros(group.size, bool)
-    for member in group.members:
-        if not member.reads:
-            continue
-        ours = np.flatnonzero(member.units >= 0)
-        # A leaf that is not prunable always reads.
-        reads = np.ones(len(member.units), bool)
-        if member.path in alive:
-            reads = np.moveaxis(alive[member.path], member.axis, 0).reshape(len(reads), -1).any(1)
-        np.logical_or.at(found, member.units[ours], reads[ours])
-    return found
-
-
-def _given_by(graph: Graph, path: str) -> tuple[Group, Member]:
-    ranks: dict[str, int] = {}
-    for where, axis in [*graph.forbidden, *((m.path, m.axis) for g in graph.groups for m in g.members)]:
-        ranks[where] = max(axis, ranks.get(where, 0))
-    if path not in ranks:
-        raise unknown("kernel", path, (group.name for group in graph.groups))
-    last = ranks[path]
-    for group in graph.groups:
-        for member in group.members:
-            if (member.path, member.axis) == (path, last) and not member.reads:
-                return group, member
-    raise TicketError(
-        f"{path}: none of what it gives can be removed, since {graph.forbidden[path, last]}; "
-        f"choose among {', '.join(group.name for group in graph.groups) or 'nothing'}"
-    )
-
-
-def _conflict(graph, group: Group, unit: int, member: Member, path: str, other: str) -> str:
-    if other == path:
-        places = np.flatnonzero(member.units == unit).tolist()
-        return f"{path}: {places} are one unit, expected all or none of them to be kept"
-    return (
-        f"unit {unit} of {path}: one of {path} and {other} removes it and the other keeps it, but "
-        f"both meet in {_edge_between(graph, path, other)}; choose the same for both, or for "
-        f"{group.name} alone"
-    )
-
-
-def _edge_between(graph: Graph, start: str, end: str) -> str:
-    """The first equation on the way from one leaf to another."""
-    queue, seen = deque([(start, "")]), {start}
-    while queue:
-        path, first = queue.popleft()
-        if path == end:
-            return first
-        for (a, _), (b, _), where in graph.edges:
-            for here, there in ((a, b), (b, a)):
-                if here == path and there not in seen:
-                    seen.add(there)
-                    queue.append((there, first or where))
-    return "the same axis"
