@@ -127,6 +127,7 @@ ALLOWED = {
     "gated": lambda p, x: (lambda h: (h[:, :2] * h[:, 2:]) @ p["half"])(x @ p["a"]),
     "read_twice": lambda p, x: jnp.concatenate([x @ p["a"]] * 2, axis=1) @ p["twice"],
 }
+WRITTEN_IN = jnp.arange(4.0)
 FORBIDDEN = {
     "softmax": (lambda p, x: jax.nn.softmax(x @ p["a"]) @ p["b"], "mixed by 'reduce_max'"),
     "sorted": (lambda p, x: jnp.sort(x @ p["a"]) @ p["b"], "goes through 'sort'"),
@@ -145,7 +146,7 @@ FORBIDDEN = {
         "the numbers of 'iota'",
     ),
     "written_in": (
-        lambda p, x: (x @ p["a"] * np.arange(4.0, dtype=np.float32)[None]) @ p["b"],
+        lambda p, x: (x @ p["a"] * WRITTEN_IN.reshape(1, 4)) @ p["b"],
         "an array that is no leaf of the params",
     ),
     "attended": (lambda p, x: (lambda h: h @ h.T)(x @ p["a"]), "not by a weight"),
@@ -218,10 +219,20 @@ def test_units_of_one_kernel_may_be_of_several_groups():
     }
 
 
+def test_parts_that_are_no_units_are_refused():
+    model = between(lambda p, x: (lambda h: h[:, :2] @ p["half"] + h[:, 2:])(x @ p["a"]))
+    graph = graph_of(model, (3,))
+    assert choose(graph, {"a": [False, True, True, True]})["a"].tolist() == [False, True]
+    with pytest.raises(TicketError, match=r"a: \[3\] cannot be removed, only other parts of"):
+        choose(graph, {"a": [True, True, True, False]})
+
+
 def test_part_of_a_head_is_refused():
     model = models.vision_transformer_tiny((4, 4, 3), depth=1, heads=2, width_multiplier=0.02)
     graph = graph_of(model, (4, 4, 3))
-    with pytest.raises(TicketError, match=r"\[0, 1\] are one unit, expected all or none"):
+    with pytest.raises(
+        TicketError, match=r"\[0, 1\] are one unit, expected all or none of them kept"
+    ):
         choose(graph, {"block_00/attention/value/kernel": [False, True, True, True]})
 
 

@@ -122,15 +122,14 @@ def _fit_to_kernel(call: Any, arguments: Any, options: Any, context: Any) -> Any
     is set from outside, for as long as the layer is computed.
     """
     layer, features = context.module, getattr(context.module, "features", None)
-    kernel = None
-    if context.method_name == "__call__" and features is not None and layer.scope is not None:
-        kernel = layer.get_variable("params", "kernel")
+    if context.method_name != "__call__" or features is None or layer.scope is None:
+        return call(*arguments, **options)
+    kernel = layer.get_variable("params", "kernel")
     if kernel is None:
         return call(*arguments, **options)
-    shape = tuple(jnp.shape(kernel))
-    object.__setattr__(
-        layer, "features", shape[-1] if isinstance(features, int) else shape[-len(features) :]
-    )
+    shape = jnp.shape(kernel)
+    fitting = shape[-1] if isinstance(features, int) else shape[-len(features) :]
+    object.__setattr__(layer, "features", fitting)
     try:
         return call(*arguments, **options)
     finally:

@@ -33,7 +33,7 @@ def kept_of(graph: Graph, mask: Mask) -> dict[str, Bool[np.ndarray, " units"]]:
       >>> from jaxticket.models import mlp
       >>> from jaxticket.structure import trace
       >>> model = mlp((2, 1, 1), widths=(3,), outputs=1)
-      >>> params, model_state = model.init(jax.random.key(0))
+      >>> params, model_state = jax.eval_shape(model.init, jax.random.key(0))
       >>> mask = masks.ones(params)
       >>> mask["output"]["kernel"] = np.array([[True], [False], [True]])
       >>> kept_of(trace(model, params, model_state, (2, 1, 1)), mask)["hidden_0/kernel"].tolist()
@@ -65,7 +65,7 @@ def choose(graph: Graph, wanted: Mapping[str, Any]) -> dict[str, Bool[np.ndarray
       >>> from jaxticket.models import mlp
       >>> from jaxticket.structure import trace
       >>> model = mlp((2, 1, 1), widths=(3,), outputs=2)
-      >>> graph = trace(model, *model.init(jax.random.key(0)), (2, 1, 1))
+      >>> graph = trace(model, *jax.eval_shape(model.init, jax.random.key(0)), (2, 1, 1))
       >>> choose(graph, {"output/kernel": [True, False]})
       Traceback (most recent call last):
       ...
@@ -74,24 +74,34 @@ is the network's output; choose among hidden_0/kernel
     """
     kept, votes = all_units(graph), {}
     for path, chosen in wanted.items():
-        given, chosen = _given_by(graph, path), np.asarray(chosen, bool)
-        if chosen.shape != given[0][1].units.shape:
-            size = given[0][1].units.size
-            raise TicketError(f"{path}: got {chosen.shape} of what it gives, expected bool[{size}]")
+        given, stays = _given_by(graph, path), np.array(chosen, bool)
+        _check_chosen(path, given, stays)
         for group, member in given:
             for unit in range(group.size):
-                places = np.flatnonzero(member.units == unit)
-                if chosen[places].any() != chosen[places].all():
-                    raise TicketError(
-                        f"{path}: {places.tolist()} are one unit, expected all or none of them to "
-                        "be kept"
-                    )
-                vote = path, bool(chosen[places].all())
+                vote = path, bool(stays[np.flatnonzero(member.units == unit)].all())
                 other, before = votes.setdefault((group.name, unit), vote)
                 if before != vote[1]:
                     raise TicketError(_conflict(graph, group, unit, path, other))
                 kept[group.name][unit] = before
     return kept
+
+
+def _check_chosen(path: str, given: list[tuple[Group, Member]], stays: np.ndarray) -> None:
+    size = given[0][1].units.size
+    if stays.shape != (size,):
+        raise TicketError(f"{path}: got {stays.shape} of what it gives, expected bool[{size}]")
+    no_unit = ~stays & np.all([member.units < 0 for _, member in given], axis=0)
+    if no_unit.any():
+        raise TicketError(
+            f"{path}: {np.flatnonzero(no_unit).tolist()} cannot be removed, only other parts of "
+            "what it gives; keep them"
+        )
+    for group, member in given:
+        for places in (np.flatnonzero(member.units == unit) for unit in range(group.size)):
+            if stays[places].any() != stays[places].all():
+                raise TicketError(
+                    f"{path}: {places.tolist()} are one unit, expected all or none of them kept"
+                )
 
 
 def _read_by_some(group: Group, alive: Mapping[str, np.ndarray]) -> np.ndarray:

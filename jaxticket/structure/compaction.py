@@ -167,9 +167,10 @@ def _scalars(equation: Equation) -> list[Any]:
 
 def _starts(graph: Graph, on: np.ndarray, dense: Equation) -> Any:
     """Where a slice of the smaller network has to begin."""
-    if dense.name != "slice":
+    given = dense.operands[0] if dense.name == "slice" else None
+    if not isinstance(given, int):
         return dense.choices.get("start_indices")
-    axes = graph.axes[dense.operands[0]]
+    axes = graph.axes[given]
     return tuple(
         start if units is None else int(on[units[:start]].sum())
         for start, units in zip(dense.choices["start_indices"], axes, strict=True)

@@ -85,7 +85,7 @@ def _in_product(_program: Program, equation: Equation, kernels: dict[int, str]) 
     contracted, batch = equation.choices["dimension_numbers"]
     for side in (0, 1):
         kernel, given = equation.operands[side], equation.operands[1 - side]
-        if kernel not in kernels or batch[side]:
+        if not isinstance(kernel, int) or kernel not in kernels or batch[side]:
             continue
         ours, theirs = contracted[side], contracted[1 - side]
         # The kernel's leading axes, in whatever order the product names them.
@@ -107,7 +107,9 @@ def _in_convolution(
     choices = equation.choices
     groups = choices.get("feature_group_count", 1) * choices.get("batch_group_count", 1)
     spread = set(choices.get("lhs_dilation", ())) - {1}
-    if kernel not in kernels or groups != 1 or spread or not _channels_last(program, equation):
+    if not isinstance(kernel, int) or kernel not in kernels or groups != 1 or spread:
+        return
+    if not _channels_last(program, equation):
         return
     strides = choices.get("strides") or choices["window_strides"]
     pads = choices.get("pads") or choices["padding"]

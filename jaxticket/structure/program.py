@@ -201,7 +201,7 @@ def views(program: Program, leaves: Mapping[int, str], through: Iterable[str]) -
     found, passed = dict(leaves), set(through)
     for equation in program.equations:
         first = equation.operands[0] if equation.operands else None
-        if equation.name in passed and first in found:
+        if equation.name in passed and isinstance(first, int) and first in found:
             found[equation.results[0]] = found[first]
     return found
 

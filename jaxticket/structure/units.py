@@ -30,15 +30,15 @@ def all_units(graph: Graph) -> dict[str, Bool[np.ndarray, " units"]]:
       True for every unit, by the group's name.
 
     Example:
-      >>> from jaxticket import allocate, prune
+      >>> from jaxticket import allocate, masks, prune
       >>> from jaxticket.models import mlp
       >>> from jaxticket.structure import trace
       >>> model = mlp((4, 1, 1), widths=(4,), outputs=2)
-      >>> params, model_state = model.init(jax.random.key(0))
+      >>> params, model_state = jax.eval_shape(model.init, jax.random.key(0))
       >>> graph, half = trace(model, params, model_state, (4, 1, 1)), allocate.uniform(0.5)
       >>> kept = all_units(graph)
       >>> counts = prune.schedule(half, kept, levels=2)[1]
-      >>> scores = score_units(graph, jax.tree.map(jnp.abs, params))
+      >>> scores = score_units(graph, masks.ones(params))
       >>> int(half.select(scores, kept, counts)["hidden_0/kernel"].sum())
       2
     """
@@ -93,7 +93,7 @@ def mask_of(graph: Graph, mask: Mask, kept: Kept) -> Mask:
       >>> from jaxticket.models import mlp
       >>> from jaxticket.structure import trace
       >>> model = mlp((2, 1, 1), widths=(3,), outputs=1)
-      >>> params, model_state = model.init(jax.random.key(0))
+      >>> params, model_state = jax.eval_shape(model.init, jax.random.key(0))
       >>> graph = trace(model, params, model_state, (2, 1, 1))
       >>> kept = {"hidden_0/kernel": np.array([True, False, True])}
       >>> mask = mask_of(graph, masks.ones(params), kept)
@@ -126,7 +126,8 @@ def zeroed(graph: Graph, params: Params, kept: Kept) -> Params:
       >>> from jaxticket.models import mlp
       >>> from jaxticket.structure import trace
       >>> model = mlp((2, 1, 1), widths=(2,), outputs=1)
-      >>> params = jax.tree.map(jnp.ones_like, model.init(jax.random.key(0))[0])
+      >>> shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+      >>> params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
       >>> graph = trace(model, params, {}, (2, 1, 1))
       >>> kept = {"hidden_0/kernel": np.array([True, False])}
       >>> zeroed(graph, params, kept)["hidden_0"]["bias"].tolist()
