@@ -90,7 +90,8 @@ def _check_chosen(path: str, given: list[tuple[Group, Member]], stays: np.ndarra
     size = given[0][1].units.size
     if stays.shape != (size,):
         raise TicketError(f"{path}: got {stays.shape} of what it gives, expected bool[{size}]")
-    no_unit = ~stays & np.all([member.units < 0 for _, member in given], axis=0)
+    highest = np.max(np.stack([member.units for _, member in given]), axis=0)
+    no_unit = np.logical_and(~stays, highest < 0)
     if no_unit.any():
         raise TicketError(
             f"{path}: {np.flatnonzero(no_unit).tolist()} cannot be removed, only other parts of "
