@@ -211,6 +211,10 @@ REFUSED = {
         lambda p, x: (lambda h: h if h.shape[1] == 4 else jnp.tanh(h))(x @ p["a"]) @ p["b"],
         "with smaller arrays the network computes something else from 'dot_general'",
     ),
+    "another_function": (
+        lambda p, x: (lambda h: (jnp.tanh if h.shape[1] == 4 else jnp.sin)(h))(x @ p["a"]) @ p["b"],
+        "with smaller arrays the network computes something else from 'tanh'",
+    ),
     # Of six units two and two and two are read; the middle ones move if one before them goes.
     "cut_at_a_fixed_place": (
         lambda p, x: (

@@ -108,7 +108,7 @@ def test_heads_are_units_of_query_key_and_value_and_normalised_streams_are_none(
 
 # The matrix "a" gives four units, another one reads them; what happens between says which.
 
-SHAPES = {"a": (3, 4), "b": (4, 2), "half": (2, 2), "other": (2, 2), "twice": (8, 2)}
+SHAPES = {"a": (3, 4), "b": (4, 2), "half": (2, 2), "other": (2, 2), "twice": (8, 2), "z": (3, 4)}
 W = {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in SHAPES.items()}
 
 
@@ -133,6 +133,10 @@ FORBIDDEN = {
     "sorted": (lambda p, x: jnp.sort(x @ p["a"]) @ p["b"], "goes through 'sort'"),
     "running_sum": (lambda p, x: jnp.cumsum(x @ p["a"], 1) @ p["b"], "goes through 'cumsum'"),
     "summed": (lambda p, x: (x @ p["a"]).sum(1), "mixed by 'reduce_sum'"),
+    "fixed_before_it_is_met": (
+        lambda p, x: jnp.sort(x @ p["z"]) @ p["b"] + (x @ p["a"] + x @ p["z"]) @ p["b"],
+        "goes through 'sort'",
+    ),
     "padded": (lambda p, x: jnp.pad(x @ p["a"], ((0, 0), (0, 1)))[:, :4] @ p["b"], "padded"),
     "picked": (lambda p, x: (x @ p["a"])[:, 1], "entries are picked by 'slice'"),
     "strided": (lambda p, x: (x @ p["a"])[:, ::2] @ p["b"][::2], "entries are picked by 'slice'"),

@@ -119,7 +119,7 @@ def _fit_to_kernel(call: Any, arguments: Any, options: Any, context: Any) -> Any
     """Calls a layer with as many features as its kernel has, which compaction may have cut.
 
     Flax compares a kernel's shape with the layer's `features`. Modules are frozen, so the field
-    is set from outside, for as long as the layer is computed.
+    is set from outside; the layer is a copy that Flax makes for every application.
     """
     layer, features = context.module, getattr(context.module, "features", None)
     if context.method_name != "__call__" or features is None or layer.scope is None:
@@ -130,10 +130,7 @@ def _fit_to_kernel(call: Any, arguments: Any, options: Any, context: Any) -> Any
     shape = jnp.shape(kernel)
     fitting = shape[-1] if isinstance(features, int) else shape[-len(features) :]
     object.__setattr__(layer, "features", fitting)
-    try:
-        return call(*arguments, **options)
-    finally:
-        object.__setattr__(layer, "features", features)
+    return call(*arguments, **options)
 
 
 def _check_arguments(call: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
