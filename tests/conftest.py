@@ -33,6 +33,7 @@ CHECKED = (
     "prune",
     "recipes",
     "rewind",
+    "structure",
     "topology",
     "train",
     "trainer",

@@ -12,7 +12,7 @@ FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 
 FLOORS = (
     {"errors", "keys", "precision", "protocol", "types"},
-    {"masks", "optimizers"},
+    {"masks", "optimizers", "structure"},
     {"criteria", "allocate", "held", "isometry", "rewind"},
     {"prune", "arms", "learned_masks", "topology", "learners"},
     {"train", "population"},

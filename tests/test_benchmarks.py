@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import convolution, limit, overhead, peers, presets, scaling
+from benchmarks import compaction, convolution, limit, overhead, peers, presets, scaling
 from benchmarks.__main__ import questions
 from benchmarks.common import machine, networks, problems
 from benchmarks.common.least import least_of
@@ -23,6 +23,7 @@ from jaxticket import TicketError
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 MAINS = {
+    "compaction": compaction,
     "limit": limit,
     "overhead": overhead,
     "peers": peers,
@@ -31,6 +32,10 @@ MAINS = {
 }
 KEYS = {"benchmark", "config", "machine", "measurements", "targets", "not_measured", "faults"}
 ROWS = {
+    "compaction": {
+        "networks": {"task", "milliseconds", "compacted_milliseconds", "ratio", "parameters"},
+        "products": {"density", "sparse_milliseconds", "ratio", "bytes_ratio"},
+    },
     "limit": {
         "limit": {"operations", "bytes", "products_rate", "stream_rate", "share_if_overlapped"}
     },
@@ -44,6 +49,7 @@ ROWS = {
     "scaling": {"scaling": {"strategy", "tickets", "milliseconds", "mebibytes"}},
 }
 TARGETS = {
+    "compaction": {"compaction.inference", "compaction.training", "compaction.sparse"},
     "limit": {"limit.lenet_300_100"},
     "overhead": {"overhead.masks: lenet_300_100", "overhead.training", "overhead.levels"},
     "peers": {"peers.lenet_300_100"},

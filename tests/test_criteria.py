@@ -24,8 +24,9 @@ DEFINITIONS = {
     "movement": lambda initial, final: np.abs(final - initial),
 }
 RANDOM = {"random"}
-FROM_THE_LOSS = {  # tests/test_saliency.py, test_synflow.py and test_curvature.py
-    *("snip", "signed_snip", "taylor", "grasp", "synflow", "fisher_diagonal", "hessian_diagonal")
+FROM_THE_LOSS = {  # tests/test_saliency.py, test_synflow.py, test_curvature.py, test_layer_inputs.py
+    *("snip", "signed_snip", "taylor", "grasp", "synflow", "fisher_diagonal", "hessian_diagonal"),
+    *("gradient_magnitude", "wanda"),
 }
 WATCHING = {  # tests/test_watching.py and test_koopman.py
     *("accumulated_movement", "koopman_magnitude", "koopman_gradient")

@@ -15,6 +15,7 @@ from jaxticket.criteria.dynamic_modes import Modes, combine, dynamic_modes
 from jaxticket.criteria.gradient import gradient_magnitude
 from jaxticket.criteria.gradient_flow import grasp
 from jaxticket.criteria.koopman import koopman_gradient, koopman_magnitude
+from jaxticket.criteria.layer_inputs import optimal_brain_surgeon, wanda
 from jaxticket.criteria.magnitude import (
     large_final_same_sign,
     large_initial_large_final,
@@ -47,6 +48,7 @@ CRITERIA = {
     "koopman_magnitude": koopman_magnitude,
     "koopman_gradient": koopman_gradient,
     "gradient_magnitude": gradient_magnitude,
+    "wanda": wanda,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 
@@ -99,6 +101,7 @@ __all__ = [
     "magnitude_at_initialization",
     "magnitude_increase",
     "movement",
+    "optimal_brain_surgeon",
     "random",
     "signed_snip",
     "small_initial_small_final",
@@ -106,4 +109,5 @@ __all__ = [
     "stateless",
     "synflow",
     "taylor",
+    "wanda",
 ]

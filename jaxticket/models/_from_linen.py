@@ -35,7 +35,9 @@ def from_linen(
     `params` is the module's "params" collection, `model_state` a dict of all others
     ("batch_stats" ...), `{}` if there are none. `apply` passes the module's `__call__` those
     of `train`, `training`, `is_training`, `deterministic` and `use_running_average` that it
-    names. Collections change only where `train` is True. `key` is the "dropout" stream.
+    names. Collections change only where `train` is True. `key` is the "dropout" stream. Layers
+    with `features` (dense, convolution ...) are as wide as the kernels in `params` that `apply`
+    is given, so that a network can be made smaller.
 
     Args:
       module: a Linen module whose `__call__` takes `dtype[batch, *input_shape]`.
@@ -97,9 +99,10 @@ def from_linen(
         if jnp.ndim(x) != 1 + len(example_shape):
             raise TicketError(_input_message(module, jnp.shape(x), example_shape))
         try:
-            if not train:
-                return module.apply(variables, x, mutable=False, **options), model_state
-            output, updates = module.apply(variables, x, mutable=[*model_state], **options)
+            with linen.intercept_methods(_fit_to_kernel):
+                if not train:
+                    return module.apply(variables, x, mutable=False, **options), model_state
+                output, updates = module.apply(variables, x, mutable=[*model_state], **options)
         except errors.InvalidRngError as error:
             raise TicketError(_key_message(module, key, error)) from error
         except _SHAPE_ERRORS as error:
@@ -110,6 +113,24 @@ def from_linen(
 
     _check_input_shape(module, init, example_shape)
     return Model(init, apply)
+
+
+def _fit_to_kernel(call: Any, arguments: Any, options: Any, context: Any) -> Any:
+    """Calls a layer with as many features as its kernel has, which compaction may have cut.
+
+    Flax compares a kernel's shape with the layer's `features`. Modules are frozen, so the field
+    is set from outside; the layer is a copy that Flax makes for every application.
+    """
+    layer, features = context.module, getattr(context.module, "features", None)
+    if context.method_name != "__call__" or features is None or layer.scope is None:
+        return call(*arguments, **options)
+    kernel = layer.get_variable("params", "kernel")
+    if kernel is None:
+        return call(*arguments, **options)
+    shape = jnp.shape(kernel)
+    fitting = shape[-1] if isinstance(features, int) else shape[-len(features) :]
+    object.__setattr__(layer, "features", fitting)
+    return call(*arguments, **options)
 
 
 def _check_arguments(call: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

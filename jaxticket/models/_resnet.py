@@ -55,7 +55,9 @@ class _Block(linen.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         y = _Unit(self.features, 3, self.stride, self.layers, name="branch_0")(x, train)
         y = _Unit(self.features, 3, 1, self.layers, name="branch_1")(linen.relu(y), train)
-        if self.stride != 1 or x.shape[-1] != self.features:
+        # A block widens where it strides. By the arrays' own widths one could not tell, since
+        # channels may have been removed from them.
+        if self.stride != 1:
             x = _Unit(self.features, 1, self.stride, self.layers, name="shortcut")(x, train)
         return linen.relu(x + y)
 

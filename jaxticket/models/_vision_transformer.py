@@ -52,11 +52,12 @@ class _Attention(linen.Module):
         batch, tokens, width = x.shape
         key, query, value = (
             linen.Dense(width, kernel_init=self.initializer, name=name)(x).reshape(
-                (batch, tokens, self.heads, -1)
+                (batch, tokens, -1, width // self.heads)
             )
             for name in ("key", "query", "value")
         )
-        return jax.nn.dot_product_attention(query, key, value).reshape(x.shape)
+        # Heads may have been removed, so their number is that of the kernels.
+        return jax.nn.dot_product_attention(query, key, value).reshape((batch, tokens, -1))
 
 
 class _Block(linen.Module):

@@ -1,0 +1,116 @@
+"""Criteria on what pruning a weight does to its own layer's outputs, from the layer's inputs."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxticket.criteria.base import Criterion, Evidence, check_reads, stateless
+from jaxticket.errors import TicketError
+from jaxticket.masks.basic import leaves_by_path
+from jaxticket.structure.inputs import layer_inputs
+from jaxticket.types import Scores
+
+LayerScore = Callable[[Float[Array, "inputs outputs"], Float[Array, "rows inputs"]], Array]
+
+
+def wanda() -> Criterion:
+    """Scores by size times what is multiplied with it: |W_ij| ‖X_i‖₂, over the scoring examples.
+
+    W_ij leads from input i to output j, and X_i are all values of input i. The paper compares
+    weights that lead to the same output; here the allocation says what is compared.
+
+    Returns:
+      The criterion; it reads `examples`, `objective` and `model_state`, in evaluation.
+
+    Raises:
+      TicketError: the score does, where the evidence lacks one of these, or where a prunable
+        kernel is applied in another way than by a matrix product or a plain convolution.
+
+    Example:
+      >>> from jaxticket.types import Objective
+      >>> linear = Objective(lambda x: x, lambda p, s, x, **_: (x @ p["w"], s), lambda y, x: y)
+      >>> params, x = {"w": jnp.array([[2.0], [-1.0]])}, jnp.array([[3.0, 0.0], [4.0, 1.0]])
+      >>> evidence = Evidence(params, params, jax.random.key(0), None, {}, x, linear)
+      >>> wanda().score((), evidence)["w"].tolist()
+      [[10.0], [1.0]]
+
+    Source: 2306.11695, equation 1.
+    """
+    return _by_layer("wanda", lambda w, x: jnp.abs(w) * jnp.linalg.norm(x, axis=0)[:, None])
+
+
+def optimal_brain_surgeon(damping: float) -> Criterion:
+    """Scores by what a layer's outputs lose without a weight: W_ij² / 2 [H⁻¹]_ii, H = Xᵀ X + λ I.
+
+    This is the least increase of ½ ‖X W − X Ŵ‖² + ½ λ ‖W − Ŵ‖² where Ŵ_ij is zero and all other
+    weights to output j are free to make up for it. They are scored as if they did, and are left
+    as they are.
+
+    Args:
+      damping: λ, above zero, in the units of a squared input summed over the rows.
+
+    Returns:
+      The criterion; it reads `examples`, `objective` and `model_state`, in evaluation.
+
+    Raises:
+      TicketError: for a damping that is not above zero; the score does as that of `wanda`.
+
+    Example:
+      >>> from jaxticket.types import Objective
+      >>> linear = Objective(lambda x: x, lambda p, s, x, **_: (x @ p["w"], s), lambda y, x: y)
+      >>> params, x = {"w": jnp.array([[2.0], [-1.0]])}, jnp.eye(2)
+      >>> evidence = Evidence(params, params, jax.random.key(0), None, {}, x, linear)
+      >>> optimal_brain_surgeon(damping=1.0).score((), evidence)["w"].round(3).tolist()
+      [[4.0], [1.0]]
+
+    Source: Hassibi and Stork 1993, equation 5 (unverified); by layer as 2301.00774 (unverified).
+    """
+    if not damping > 0:
+        raise TicketError(f"damping: got {damping}, expected a number above 0")
+
+    def score(w: Array, x: Array) -> Array:
+        hessian = x.T @ x + damping * jnp.eye(x.shape[1], dtype=x.dtype)
+        factor = jax.scipy.linalg.cho_factor(hessian)
+        inverse = jax.scipy.linalg.cho_solve(factor, jnp.eye(x.shape[1], dtype=x.dtype))
+        return w * w / (2 * jnp.diagonal(inverse))[:, None]
+
+    return _by_layer("optimal_brain_surgeon", score)
+
+
+def _by_layer(who: str, score_layer: LayerScore) -> Criterion:
+    """Makes a criterion that scores a kernel, as a matrix, by its layer's inputs."""
+
+    def score(evidence: Evidence) -> Scores:
+        check_reads(who, ("examples", "objective", "model_state"), evidence)
+        objective = evidence.objective
+        assert objective is not None, "checked above"
+        given = layer_inputs(
+            objective.apply,
+            evidence.final,
+            evidence.model_state,
+            objective.prepare(evidence.examples),
+        )
+        _check_all_found(who, evidence, given)
+        # What is not prunable is not looked at: zeros there are for the tree's structure.
+        scores = [
+            score_layer(leaf.reshape(given[path].shape[1], -1), given[path]).reshape(leaf.shape)
+            if path in given
+            else jnp.zeros_like(leaf)
+            for path, leaf in leaves_by_path(evidence.final)
+        ]
+        return jax.tree.unflatten(jax.tree.structure(evidence.final), scores)
+
+    return stateless(score, reads=("examples", "objective", "model_state"))
+
+
+def _check_all_found(who: str, evidence: Evidence, given: dict[str, Array]) -> None:
+    prunable = [] if evidence.mask is None else [path for path, _ in leaves_by_path(evidence.mask)]
+    missing = [path for path in prunable if path not in given]
+    if missing:
+        raise TicketError(
+            f"{who}: {', '.join(missing)} is not multiplied with its inputs in one product or "
+            "plain convolution, so it has no layer inputs; leave it out of the prunable leaves"
+        )

@@ -1,0 +1,166 @@
+"""What layers are given is what they multiply, and the criteria on it are closed forms."""
+
+import re
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen
+
+from jaxticket import TicketError, criteria, masks, models
+from jaxticket.structure import layer_inputs
+from jaxticket.types import Objective
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def drawn(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def filled(params):
+    """Params of the same shapes with every entry drawn, so that no bias is zero."""
+    leaves, tree = jax.tree.flatten(params)
+    return jax.tree.unflatten(tree, [drawn(*p.shape, seed=i) for i, p in enumerate(leaves)])
+
+
+def test_inputs_of_a_perceptron_are_its_examples_and_its_hidden_layer():
+    params, x = jax.tree.map(np.asarray, cases.params()), drawn(7, *cases.SHAPE)
+    found = layer_inputs(cases.handwritten().apply, params, {}, x)
+    flat = np.asarray(x).reshape(7, 6)
+    hidden = np.tanh(flat @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"])
+    assert list(found) == ["hidden_0/kernel", "output/kernel"]
+    np.testing.assert_array_equal(found["hidden_0/kernel"], flat)
+    np.testing.assert_allclose(found["output/kernel"], hidden, rtol=1e-5)
+
+
+class _Heads(linen.Module):
+    """Kernels of three axes: one axis cut into two, and two axes summed over in one product."""
+
+    @linen.compact
+    def __call__(self, x):
+        x = linen.DenseGeneral((2, 3), name="cut")(x)
+        return linen.DenseGeneral(5, axis=(-2, -1), name="joined")(x)
+
+
+def convolution(**options):
+    return models.Convolution(4, (3, 2), name="layer", **options)
+
+
+LAYERS = {
+    "strided": (lambda: convolution(strides=(2, 1)), (6, 5, 3)),
+    "dilated": (lambda: convolution(dilation=(2, 1), padding="VALID"), (6, 5, 3)),
+    "direct": (lambda: convolution(strides=(1, 2), lowering="direct"), (6, 5, 3)),
+    "patches": (lambda: convolution(strides=(1, 2), lowering="patches"), (6, 5, 3)),
+    "flax": (lambda: linen.Conv(4, (3, 2), strides=(2, 1), padding=((1, 0), (2, 1))), (6, 5, 3)),
+    "one_axis": (lambda: linen.Conv(4, (3,)), (6, 3)),
+    "tokens": (lambda: linen.Dense(4), (6, 3)),
+}
+
+
+@cases.every(LAYERS)
+def test_inputs_times_the_kernel_is_what_the_layer_gives(name):
+    layer, shape = LAYERS[name]
+    model = models.from_linen(layer(), shape)
+    params = filled(jax.eval_shape(model.init, jax.random.key(0))[0])
+    x = drawn(2, *shape, seed=9)
+    (given,) = layer_inputs(model.apply, params, {}, x).values()
+    kernel = params["kernel"].reshape(given.shape[1], -1)
+    expected = model.apply(params, {}, x, train=False)[0].reshape(-1, 4)
+    np.testing.assert_allclose(given @ kernel + params["bias"][None], expected, atol=1e-5)
+
+
+def test_kernels_of_three_axes_are_matrices():
+    model = models.from_linen(_Heads(), (4,))
+    params = filled(jax.eval_shape(model.init, jax.random.key(0))[0])
+    x = drawn(5, 4)
+    found = layer_inputs(model.apply, params, {}, x)
+    hidden = x @ params["cut"]["kernel"].reshape(4, 6) + params["cut"]["bias"].reshape(1, 6)
+    np.testing.assert_array_equal(found["cut/kernel"], x)
+    np.testing.assert_allclose(found["joined/kernel"], hidden, rtol=1e-4, atol=1e-6)
+
+
+def shared_kernel(params, state, x, *, train, key=None):
+    return jnp.tanh(x @ params["w"]) @ params["w"], state
+
+
+def test_a_kernel_that_is_applied_twice_has_the_rows_of_both():
+    w, x = drawn(3, 3), drawn(4, 3, seed=1)
+    found = layer_inputs(shared_kernel, {"w": w}, {}, x)["w"]
+    np.testing.assert_allclose(found, np.concatenate([x, np.tanh(x @ w)]), rtol=1e-5)
+
+
+def given():
+    return cases.evidence()._replace(objective=cases.OBJECTIVE)
+
+
+def test_wanda_is_size_times_the_norm_of_the_inputs():
+    evidence = given()
+    x = np.asarray(evidence.examples.images, np.float32).reshape(9, 6) / 255
+    first, second = jax.tree.map(np.asarray, (evidence.final["hidden_0"], evidence.final["output"]))
+    hidden = np.tanh(x @ first["kernel"] + first["bias"])
+    scores = criteria.wanda().score((), evidence)
+    for leaf, inputs, found in (
+        (first["kernel"], x, scores["hidden_0"]["kernel"]),
+        (second["kernel"], hidden, scores["output"]["kernel"]),
+    ):
+        norms = np.sqrt((inputs.astype(np.float64) ** 2).sum(0))
+        np.testing.assert_allclose(found, np.abs(leaf) * norms[:, None], rtol=1e-4)
+
+
+LINEAR = Objective(lambda x: x, lambda p, s, x, **_: (x @ p["w"], s), lambda y, x: y)
+
+
+def test_optimal_brain_surgeon_is_the_least_loss_of_a_linear_layer_without_the_weight():
+    damping, x, w = 0.3, np.asarray(drawn(12, 5), np.float64), np.asarray(drawn(5, 2, seed=3))
+    evidence = criteria.Evidence(
+        {}, {"w": jnp.asarray(w)}, jax.random.key(0), None, {}, jnp.asarray(x, jnp.float32), LINEAR
+    )
+    scores = criteria.optimal_brain_surgeon(damping).score((), evidence)["w"]
+    # Least squares without input i; the damping is five more rows.
+    rows = np.concatenate([x, np.sqrt(damping) * np.eye(5)])
+    for i in range(5):
+        others = np.delete(rows, i, axis=1)
+        for j in range(2):
+            _, residual, *_ = np.linalg.lstsq(others, rows @ w[:, j], rcond=None)
+            np.testing.assert_allclose(scores[i, j], residual.item() / 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("damping", [0.0, -1.0, float("nan")])
+def test_a_damping_that_is_not_above_zero_is_refused(damping):
+    with pytest.raises(TicketError, match=f"damping: got {damping}, expected a number above 0"):
+        criteria.optimal_brain_surgeon(damping)
+
+
+def test_surgeon_scores_are_the_same_in_a_population():
+    criterion = criteria.optimal_brain_surgeon(0.1)
+    score = jax.jit(lambda evidence: cases.score(criterion, evidence))
+    population = [cases.evidence(seed) for seed in range(2)]
+    together = jax.jit(jax.vmap(score))(cases.stack(population))
+    for index, evidence in enumerate(population):
+        cases.assert_close(cases.member(together, index), score(evidence), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["wanda", "optimal_brain_surgeon"])
+def test_what_the_evidence_lacks_and_kernels_without_inputs_are_named(name):
+    make = {
+        "wanda": criteria.wanda,
+        "optimal_brain_surgeon": lambda: criteria.optimal_brain_surgeon(1.0),
+    }
+    criterion = make[name]()
+    bare = given()._replace(examples=None, model_state=None)
+    with pytest.raises(
+        TicketError, match=f"{name}: the evidence lacks examples, model_state; give"
+    ):
+        criterion.score((), bare)
+    scaled = Objective(lambda x: x, lambda p, s, x, **_: (x @ (2 * p["w"]), s), lambda y, x: y)
+    params = {"w": jnp.ones((2, 2))}
+    mask = masks.ones(params, masks.matching("w"))
+    evidence = criteria.Evidence(
+        params, params, jax.random.key(0), mask, {}, jnp.ones((3, 2)), scaled
+    )
+    message = f"{name}: w is not multiplied with its inputs in one product"
+    with pytest.raises(TicketError, match=re.escape(message)):
+        criterion.score((), evidence)
