@@ -130,7 +130,7 @@ BAD = [
     ("verdict", ["--tolerance", "2"], "--tolerance: got 2"),
     ("supermask", ["--densities", "0"], "--densities: got 0"),
     ("supermask", ["--densities", "0.5", "0.5"], "--densities: got 0.5 twice"),
-    ("supermask", ["--densities", "0.001"], "0.001, which keeps no weight of output/kernel .100."),
+    ("supermask", ["--densities", "0.001"], "keeps no weight of hidden_1.kernel .300., output"),
     ("supermask", ["--widths", "nan"], "--widths: got nan"),
     ("supermask", ["--widths", "0.1"], "--widths: got 0.1 twice"),
     ("supermask", ["--levels", "2"], "--levels 2 --arms ticket: expected 1 and ticket"),
