@@ -113,7 +113,8 @@ def check(config: Config) -> None:
     """
     sweeps.check_some("--times", config.times)
     if len(config.times) < 2:
-        raise TicketError(f"--times: got {config.times[0]} alone, expected an early and a late one")
+        got = ", ".join(map(str, config.times))
+        raise TicketError(f"--times: got {got} alone, expected an early and a late one")
     if config.snapshots < 2 or config.every < 1:
         raise TicketError(
             f"--snapshots {config.snapshots} --every {config.every}: expected at least 2 and 1"
@@ -221,10 +222,11 @@ def _train(problem: Problem, criterion: criteria.Criterion, time: int) -> Traine
     states = jax.jit(jax.vmap(learner.init))(keys)
     dense = jax.vmap(lambda params: masks.ones(params, make_prunable(config)))(states.params)
     orders = jax.vmap(lambda key: derive(key, "train", 0))(keys)
-    protocol = problem.protocol._replace(steps=time, evaluate_every=time)
+    protocol = dataclasses.replace(problem.protocol, steps=time, evaluate_every=time)
     train = trainer(learner, criterion, protocol, problem.splits, problem.plan)
-    networks = jax.tree.map(np.asarray, (states, dense))
-    return train(Networks(*networks, orders), problem.plan.padded(config.replicates))
+    host = lambda tree: jax.tree.map(np.asarray, tree)  # noqa: E731
+    networks = Networks(host(states), host(dense), orders)
+    return train(networks, problem.plan.padded(config.replicates))
 
 
 def _compare(problem: Problem, koopman: criteria.Criterion) -> Callable[[Any], Any]:

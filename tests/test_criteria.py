@@ -24,7 +24,8 @@ DEFINITIONS = {
     "movement": lambda initial, final: np.abs(final - initial),
 }
 RANDOM = {"random"}
-FROM_THE_LOSS = {  # tests/test_saliency.py, test_synflow.py, test_curvature.py, test_layer_inputs.py
+# tests/test_saliency.py, test_synflow.py, test_curvature.py, test_layer_inputs.py
+FROM_THE_LOSS = {
     *("snip", "signed_snip", "taylor", "grasp", "synflow", "fisher_diagonal", "hessian_diagonal"),
     *("gradient_magnitude", "wanda"),
 }
