@@ -112,11 +112,9 @@ def _read_by_some(group: Group, alive: Mapping[str, np.ndarray]) -> np.ndarray:
             continue
         ours = np.flatnonzero(member.units >= 0)
         # A leaf that is not prunable always reads.
-        reads: np.ndarray = np.ones(len(member.units), bool)
+        reads = np.ones(len(member.units), bool)
         if member.path in alive:
-            reads = (
-                np.moveaxis(alive[member.path], member.axis, 0).reshape(len(reads), -1).any(axis=1)
-            )
+            reads = np.moveaxis(alive[member.path], member.axis, 0).reshape(len(reads), -1).any(1)
         np.logical_or.at(found, member.units[ours], reads[ours])
     return found
 
