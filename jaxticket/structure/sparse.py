@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import sparse
 
 from jaxticket.masks.check import check
 from jaxticket.types import Mask, Params
@@ -56,6 +55,8 @@ def from_bcoo(params: Any) -> Params:
       >>> from_bcoo(to_bcoo({"kernel": jnp.array([2.0, 3.0])}, kept))["kernel"].tolist()
       [2.0, 0.0]
     """
+    from jax.experimental import sparse  # as slow to import as half of JAX
+
     is_sparse = lambda leaf: isinstance(leaf, sparse.BCOO)  # noqa: E731
     return jax.tree.map(
         lambda leaf: leaf.todense() if is_sparse(leaf) else leaf, params, is_leaf=is_sparse
@@ -63,6 +64,8 @@ def from_bcoo(params: Any) -> Params:
 
 
 def _export(leaf: Any, kept: Any) -> Any:
+    from jax.experimental import sparse  # as slow to import as half of JAX
+
     if kept is None:
         return leaf
     places = np.nonzero(np.asarray(kept))
