@@ -234,6 +234,8 @@ def test_the_least_arithmetic_is_three_products_a_layer_and_two_for_the_first():
 )
 @pytest.mark.parametrize("name", MAINS)
 def test_bad_input_is_one_line(name, words, message):
+    if words[0] == "--steps" and name == "compaction":  # which takes one step
+        words, message = ["--examples", "-1"], message.replace("steps", "examples")
     with pytest.raises(TicketError, match=message) as caught:
         MAINS[name].main(words, Console(file=io.StringIO()))
     assert "\n" not in str(caught.value)

@@ -54,7 +54,7 @@ TARGETS = {
         "of all networks",
         {TWO_CORES: 1.3},
     ),
-    # Nothing is stated: dense hardware multiplies zeros as fast as sparse indices are followed.
+    # Nothing is stated: sparse products lose on dense hardware until few weights are left.
     "compaction.sparse": Target(
         "an unstructured mask: the dense product's time over that of BCOO, the greatest of all "
         "densities",

@@ -114,7 +114,8 @@ def _read_by_some(group: Group, alive: Mapping[str, np.ndarray]) -> np.ndarray:
         # A leaf that is not prunable always reads.
         reads = np.ones(len(member.units), bool)
         if member.path in alive:
-            reads = np.moveaxis(alive[member.path], member.axis, 0).reshape(len(reads), -1).any(1)
+            rows = np.moveaxis(alive[member.path], member.axis, 0).reshape(len(reads), -1)
+            reads = np.any(rows, axis=1)
         np.logical_or.at(found, member.units[ours], reads[ours])
     return found
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import sparse
 
 from jaxticket.masks.check import check
 from jaxticket.types import Mask, Params
@@ -14,9 +13,10 @@ def to_bcoo(params: Params, mask: Mask) -> Any:
     """Exports a ticket's pruned kernels as BCOO arrays: values and where they are.
 
     A kept weight takes its value and an `int32` index an axis, so a kernel of two axes becomes
-    smaller in memory below a third of its weights. It does not become faster on dense hardware
-    until far fewer are left, if at all (`python -m benchmarks.compaction` measures it);
-    `compact` does, where whole units are gone.
+    smaller in memory below a third of its weights. It is slower on dense hardware until far fewer
+    are left: on two cores 0.14 of the dense speed at half of the weights, about equal at a
+    twentieth, 2.4 times at a hundredth (512 x 512, `python -m benchmarks.compaction`). `compact`
+    is faster wherever whole units are gone.
 
     Args:
       params: concrete.
@@ -55,6 +55,8 @@ def from_bcoo(params: Any) -> Params:
       >>> from_bcoo(to_bcoo({"kernel": jnp.array([2.0, 3.0])}, kept))["kernel"].tolist()
       [2.0, 0.0]
     """
+    from jax.experimental import sparse  # as slow to import as half of JAX
+
     is_sparse = lambda leaf: isinstance(leaf, sparse.BCOO)  # noqa: E731
     return jax.tree.map(
         lambda leaf: leaf.todense() if is_sparse(leaf) else leaf, params, is_leaf=is_sparse
@@ -62,6 +64,8 @@ def from_bcoo(params: Any) -> Params:
 
 
 def _export(leaf: Any, kept: Any) -> Any:
+    from jax.experimental import sparse  # as slow to import as half of JAX
+
     if kept is None:
         return leaf
     places = np.nonzero(np.asarray(kept))
