@@ -95,6 +95,8 @@ class Config(Configuration):
     """Names from jaxticket.arms; the ticket is always trained."""
     sources: tuple[str, ...] = (*AT_START, *CORRUPTED)
     """What masks at initialisation are made from, beside iterative pruning."""
+    emptied_by: tuple[str, ...] = collapse.CRITERIA
+    """Criteria that also prune a deep, narrow network, where the layers they empty are counted."""
 
 
 DEFAULT = Config()
@@ -108,7 +110,8 @@ PRESETS = {
         levels=3,
         steps=Step.iterations(20),
         evaluate_every=Step.iterations(10),
-        sources=("random", "snip", "synflow"),
+        sources=("snip",),
+        emptied_by=("snip",),
     ),
     "paper": published(DEFAULT, "resnet20-2020"),
 }
@@ -125,6 +128,8 @@ def check(config: Config) -> None:
     """
     sweeps.check_some("--sources", config.sources)
     sweeps.check_known("source", config.sources, (*AT_START, *CORRUPTED))
+    sweeps.check_some("--emptied-by", config.emptied_by)
+    sweeps.check_known("criterion", config.emptied_by, tuple(criteria.CRITERIA))
 
 
 def variants(problem: Problem) -> dict[str, Variant]:
@@ -224,7 +229,7 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
       The results with `emptied` (criterion, compression, replicate).
     """
     del result
-    return results.assign(emptied=collapse.emptied(problem))
+    return results.assign(emptied=collapse.emptied(problem, problem.config.emptied_by))
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:

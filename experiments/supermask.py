@@ -92,7 +92,7 @@ PRESETS = {
         steps=Step.iterations(20),
         evaluate_every=Step.iterations(10),
         densities=(0.05, 0.5, 1.0),
-        widths=(0.05,),
+        widths=(),
         trained_steps=Step.iterations(20),
     ),
     "paper": dataclasses.replace(

@@ -1,6 +1,6 @@
 """Layer collapse: how many layers a criterion empties in a deep and narrow network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments.common.experiment import Problem
 from jaxticket import allocate, criteria, learners, masks, models, prune
 from jaxticket.analysis import Claim
-from jaxticket.analysis.claims import Evidence, greater
+from jaxticket.analysis.claims import Evidence, greater, not_computable
 from jaxticket.imp import Scoring, draw_scoring
 from jaxticket.imp.setup import replicate_keys
 from jaxticket.population import over, populate
@@ -28,11 +28,12 @@ WIDTHS = (32,) * 10
 TANAKA = "Tanaka et al. 2020, arXiv 2006.05467"
 
 
-def emptied(problem: Problem) -> xarray.DataArray:
+def emptied(problem: Problem, names: Sequence[str]) -> xarray.DataArray:
     """Counts the layers that each criterion leaves without a weight, at initialisation.
 
     Args:
       problem: gives the data, the plan, the seed and the number of replicates.
+      names: of criteria.
 
     Returns:
       `int64` (criterion, compression, replicate).
@@ -51,13 +52,13 @@ def emptied(problem: Problem) -> xarray.DataArray:
         over(populate(_count(name, learner, dense), problem.plan, seldom=True), _size(problem))(
             (*rows, kept)
         )
-        for name in CRITERIA
+        for name in names
     ]
-    shape = len(CRITERIA), len(COMPRESSIONS), config.replicates
+    shape = len(names), len(COMPRESSIONS), config.replicates
     return xarray.DataArray(
         np.stack(counted).reshape(shape).astype(np.int64),
         dims=("criterion", "compression", "replicate"),
-        coords={"criterion": list(CRITERIA), "compression": list(COMPRESSIONS)},
+        coords={"criterion": list(names), "compression": list(COMPRESSIONS)},
     )
 
 
@@ -90,10 +91,14 @@ def claims() -> list[Claim]:
     """Claims that SynFlow empties no layer, and SNIP pruned at once some."""
 
     def none(results: xarray.Dataset) -> Evidence:
+        if "synflow" not in results["criterion"]:
+            return not_computable("needs the criterion synflow")
         total = int(results["emptied"].sel(criterion="synflow").sum())
         return Evidence(float(total), None, total == 0)
 
     def some(results: xarray.Dataset) -> Evidence:
+        if "snip" not in results["criterion"]:
+            return not_computable("needs the criterion snip")
         values = results["emptied"].sel(criterion="snip", compression=COMPRESSIONS[-1]).values
         return greater(values.astype(np.float64))
 
