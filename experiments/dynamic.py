@@ -217,8 +217,8 @@ def _name(rule: str, density: float) -> str:
 
 
 _TRIED = (
-    "a first run, of 1,000 steps with the same density in every layer, failed these three: RigL was "
-    "0.6 points below SET at 5 % and 0.3 below at 2 %, and 0.1 points above static at 5 %."
+    "a first run, of 1,000 steps with the same density in every layer, failed these three: RigL "
+    "was 0.6 points below SET at 5 % and 0.3 below at 2 %, and 0.1 points above static at 5 %."
 )
 TRIED = {
     "rigl-ticket-after-training-as-good-as-set-ticket-after-training-5": _TRIED,

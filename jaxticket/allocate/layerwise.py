@@ -5,19 +5,20 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxticket.allocate.base import Allocation, Counts, check_rate, keep_highest, totals
+from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, keep_highest, totals
 from jaxticket.allocate.leaves import by_path, map_prunable
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.types import Mask, Scores
 
 
-def layerwise(rates: Mapping[str, float]) -> Allocation:
+def layerwise(rates: Mapping[str, Rate]) -> Allocation:
     """Prunes within each layer, at a rate chosen by its path.
 
     Layer i keeps k_i − round(p_i k_i) of the k_i weights it kept before.
 
     Args:
-      rates: share of the remaining weights that goes at each level, in (0, 1), by shell-style
+      rates: share of the remaining weights that goes at each level, in (0, 1), or the density of
+        every level from level 1 on, by shell-style
         pattern of the leaf's path; the last pattern that matches counts.
 
     Returns:
@@ -36,7 +37,8 @@ def layerwise(rates: Mapping[str, float]) -> Allocation:
     Source: 1803.03635, section 2 (LeNet, Conv-2/4/6).
     """
     for pattern, rate in rates.items():
-        check_rate(f"prune rate of {pattern!r}", rate)
+        if isinstance(rate, int | float):
+            check_rate(f"prune rate of {pattern!r}", rate)
 
     def schedule(mask: Mask, levels: int) -> list[Counts]:
         dense = mask_counts(mask)
@@ -47,11 +49,12 @@ def layerwise(rates: Mapping[str, float]) -> Allocation:
     return Allocation(schedule, select_by_layer)
 
 
-def uniform(rate: float) -> Allocation:
+def uniform(rate: Rate) -> Allocation:
     """Prunes every layer by the same share, so that all have the same density.
 
     Args:
-      rate: share of the remaining weights that goes at each level, in (0, 1).
+      rate: share of the remaining weights that goes at each level, in (0, 1), or the density of
+        every level from level 1 on.
 
     Returns:
       The allocation: `layerwise({"*": rate})`.
