@@ -16,6 +16,7 @@ Presets:
   paper    the published protocol: MNIST, 50,000 steps of batch 60, Adam 1.2e-3, Gaussian
            Glorot, 20 levels: 480 networks, 24.0 million ticket-steps, evaluation not counted.
   rates    the default with four learning rates as one population.
+  optimizers  three optimizers at three learning rates each, as one population.
   strategies  the default with strategy 2 beside strategy 1: prune what was trained on, and reset
            the weights for the ticket alone.
 
@@ -26,6 +27,7 @@ earlier at 21 %, and is back at dense accuracy at 3.6 %; reinit falls below dens
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,9 +37,12 @@ from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
+from jaxticket import recipes
 from jaxticket.errors import TicketError
 from jaxticket.imp import Retraining, Variant
+from jaxticket.learners import Learner
 from jaxticket.recipes import Step
+from jaxticket.recipes.optimization import OPTIMIZERS
 from jaxticket.records import Result
 
 if TYPE_CHECKING:
@@ -53,6 +58,8 @@ class Config(Configuration):
 
     learning_rates: tuple[float, ...] = ()
     """A sweep over learning rates, all of them one population."""
+    optimizers: tuple[str, ...] = ()
+    """A sweep over optimizers, each at every learning rate."""
     strategies: tuple[int, ...] = ()
     """A sweep over strategies: 1 resets the weights at every level, 2 trains on, and its tickets
     are the arm rewound."""
@@ -78,6 +85,14 @@ PRESETS = {
         arms=("ticket", "reinit"),
         learning_rates=(2e-4, 6e-4, 2e-3, 6e-3),
     ),
+    "optimizers": dataclasses.replace(
+        DEFAULT,
+        preset="optimizers",
+        levels=10,
+        arms=("ticket", "reinit"),
+        learning_rates=(2e-3, 2e-2, 2e-1),
+        optimizers=("adam", "sgd", "momentum"),
+    ),
     "strategies": dataclasses.replace(
         DEFAULT,
         preset="strategies",
@@ -97,12 +112,13 @@ def check(config: Config) -> None:
     Raises:
       TicketError: one line on the first thing that is wrong.
     """
-    for name in ("learning_rates", "strategies"):
+    for name in ("learning_rates", "optimizers", "strategies"):
         if getattr(config, name):
             sweeps.check_some(f"--{name.replace('_', '-')}", getattr(config, name))
     wrong = [rate for rate in config.learning_rates if not (rate > 0 and np.isfinite(rate))]
     if wrong:
         raise TicketError(f"--learning-rates: got {wrong[0]}, expected positive numbers")
+    sweeps.check_known("optimizer", config.optimizers, tuple(OPTIMIZERS))
     strange = [number for number in config.strategies if number not in STRATEGIES]
     if strange:
         raise TicketError(f"--strategies: got {strange[0]}, expected 1, 2 or both")
@@ -119,23 +135,39 @@ def variants(problem: Problem) -> dict[str, Variant] | None:
       problem: what is run.
 
     Returns:
-      One a learning rate and strategy; `None` without a sweep.
+      One an optimizer, learning rate and strategy; `None` without a sweep.
     """
     config: Config = problem.config
-    if not config.learning_rates and not config.strategies:
+    if not config.learning_rates and not config.strategies and not config.optimizers:
         return None
     rates = config.learning_rates or (config.learning_rate,)
+    places = range(max(1, len(config.optimizers)))
     return {
-        _name(config, rate, strategy): Variant(
-            {"learning_rate": float(rate)}, retraining=STRATEGIES[strategy]
+        _name(config, place, rate, strategy): Variant(
+            {"learning_rate": float(rate)} | ({"optimizer": place} if config.optimizers else {}),
+            retraining=STRATEGIES[strategy],
         )
-        for rate, strategy in itertools.product(rates, config.strategies or (1,))
+        for place, rate, strategy in itertools.product(places, rates, config.strategies or (1,))
     }
 
 
-def _name(config: Config, rate: float, strategy: int) -> str:
-    parts = [f"rate {rate:g}"] if config.learning_rates else []
+def _name(config: Config, optimizer: int, rate: float, strategy: int) -> str:
+    parts = [config.optimizers[optimizer]] if config.optimizers else []
+    parts += [f"rate {rate:g}"] if config.learning_rates else []
     return ", ".join(parts + ([f"strategy {strategy}"] if config.strategies else []))
+
+
+def make_family(config: Config, dataset: Any) -> Callable[[Mapping[str, Any]], Learner]:
+    """Makes the learners of the recipe, with all optimizers of a sweep.
+
+    Args:
+      config: the configuration.
+      dataset: what is trained on.
+
+    Returns:
+      `family(hyperparameters) -> Learner`.
+    """
+    return recipes.make_family(config, dataset, config.precision, optimizers=config.optimizers)
 
 
 def claims(problem: Problem) -> list[Any]:
@@ -223,7 +255,9 @@ def _draw_masks(results: xarray.Dataset, result: Result) -> "Figure":
     return plots.mask_images(pictures, (side, side) if side**2 == pixels else (pixels, 1))
 
 
-EXPERIMENT = Experiment("lenet", __doc__ or "", PRESETS, claims, draw, variants, check)
+EXPERIMENT = Experiment(
+    "lenet", __doc__ or "", PRESETS, claims, draw, variants, check, make_family=make_family
+)
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""

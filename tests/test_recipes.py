@@ -371,6 +371,22 @@ def test_traced_hyperparameters_are_the_numbers_that_a_recipe_holds():
     cases.assert_close(traced, held)
 
 
+def test_an_optimizer_may_be_an_axis():
+    names = ("sgd", TINY.optimizer)
+    family = recipes.make_family(TINY, tiny_dataset(), optimizers=names)
+    run = lambda place: train(family, {"optimizer": place})[2]["loss"]  # noqa: E731
+    losses = jax.jit(lambda places: jax.lax.map(run, places))(jnp.arange(2))
+    for place, name in enumerate(names):
+        alone = recipes.make_family(dataclasses.replace(TINY, optimizer=name), tiny_dataset())
+        expected = jax.jit(lambda alone=alone: train(alone, {})[2]["loss"])()
+        np.testing.assert_allclose(losses[place], expected, rtol=1e-6)
+    assert abs(losses[0] - losses[1]) > 1e-4
+    with pytest.raises(TicketError, match="optimizer 2 of 2: expected 0 to 1"):
+        family({"optimizer": 2})
+    with pytest.raises(TicketError, match="unknown hyperparameter 'optimizer'"):
+        recipes.make_family(TINY, tiny_dataset())({"optimizer": 0})
+
+
 @cases.every(SWEPT)
 def test_every_hyperparameter_changes_the_training(name):
     start = cases.member(SWEPT, 1)

@@ -14,7 +14,7 @@ from jaxticket.learners.losses import Loss, smoothed_cross_entropy
 from jaxticket.precision import in_precision
 from jaxticket.recipes.architectures import architecture, check_fit, factory
 from jaxticket.recipes.checks import check_recipe, check_times, no_dropout
-from jaxticket.recipes.optimization import WITH_MOMENTUM, is_known, make_optimizer
+from jaxticket.recipes.optimization import WITH_MOMENTUM, is_known, make_optimizer, one_of
 from jaxticket.recipes.recipe import Recipe
 from jaxticket.recipes.schedules import SCHEDULES, warmed_up
 from jaxticket.recipes.searching import steps_an_epoch
@@ -72,7 +72,12 @@ def make_model(
 
 
 def make_family(
-    recipe: Recipe, dataset: Any, precision: str = "float32", *, wrap: Wrap | None = None
+    recipe: Recipe,
+    dataset: Any,
+    precision: str = "float32",
+    *,
+    wrap: Wrap | None = None,
+    optimizers: Sequence[str] = (),
 ) -> Callable[[Mapping[str, Any]], Learner]:
     """Makes the learners that a recipe describes, which differ in their hyperparameters alone.
 
@@ -83,6 +88,8 @@ def make_family(
       precision: in what the networks compute; a name of `precision.PRECISIONS`.
       wrap: makes another network of the recipe's before it is trained, such as that of a learned
         mask; hyperparameters that are not among `HYPERPARAMETERS` are its own.
+      optimizers: names that the hyperparameter `optimizer` counts through; its state then holds
+        those of all.
 
     Returns:
       `family(hyperparameters) -> Learner`: a mapping from names of `HYPERPARAMETERS` to numbers
@@ -106,13 +113,15 @@ def make_family(
     augment = augmentation.by_names(recipe.augment)
 
     def family(hyperparameters: Mapping[str, Any]) -> Learner:
-        own = {} if wrap is None else _without(HYPERPARAMETERS, hyperparameters)
-        chosen, swept = _choose(recipe, _without(own, hyperparameters))
+        given = dict(hyperparameters)
+        which = given.pop("optimizer", None) if optimizers else None
+        own = {} if wrap is None else _without(HYPERPARAMETERS, given)
+        chosen, swept = _choose(recipe, _without(own, given))
         model = make_model(chosen, shape, dataset.classes, swept.get("dropout"))
         model = in_precision(model, precision)
         return supervised(
             model if wrap is None else wrap(model, own),
-            _make_optimizer(chosen, steps, swept),
+            _one_optimizer(chosen, steps, swept, optimizers, which),
             preprocess=preprocess,
             loss=_make_loss(swept.get("label_smoothing", chosen.label_smoothing)),
             augment=augment,
@@ -214,6 +223,16 @@ def _make_optimizer(
         weight_decay=swept.get("weight_decay", recipe.weight_decay),
         gradient_clip=recipe.gradient_clip,
     )
+
+
+def _one_optimizer(
+    recipe: Recipe, steps: int, swept: Mapping[str, Any], names: Sequence[str], which: Any
+) -> optax.GradientTransformation:
+    """Makes the recipe's own optimizer, or the one of several that a number chooses."""
+    if which is None:
+        return _make_optimizer(recipe, steps, swept)
+    each = [dataclasses.replace(recipe, optimizer=name) for name in names]
+    return one_of([_make_optimizer(one, steps, swept) for one in each], which)
 
 
 def _make_loss(rate: Any) -> Loss:
