@@ -18,8 +18,7 @@ A variant is a source of masks, an arm a sanity check: `shuffle` permutes a mask
 variants of their own. All masks are made by global scope. Iterative pruning's levels are the
 densities at which all others prune at once, before training. The deep and narrow network is only
 pruned, not trained. 2009.08576 works with convolutional networks on CIFAR-10 and ImageNet; here is
-a perceptron, whose first layer sees pixels that are always black, so that shuffling it is not
-harmless there: the claim is stated as the paper has it and may fail.
+a perceptron on small images. Nothing was tried before the first default run.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, eleven sources of masks, three arms,
@@ -158,6 +157,17 @@ def variants(problem: Problem) -> dict[str, Variant]:
         },
     }
 
+
+_MILD = (
+    "nothing else was tried. At 4.7 % random pruning still reaches 77.0 %, with a wide spread over "
+    "replicates; at 1.7 % it falls to 49.5 % and all three criteria are far above it."
+)
+TRIED = {
+    "snip-ticket-more-than-random-ticket-4.7": _MILD,
+    "grasp-ticket-more-than-random-ticket-4.7": f"{_MILD} GraSP gains from being shuffled.",
+    "synflow-ticket-more-than-random-ticket-4.7": _MILD,
+}
+"""What was tried of claims that failed at default size, by id; for the report."""
 
 MISSING = "Frankle et al. 2021, arXiv 2009.08576"
 SANITY = "Su et al. 2020, arXiv 2009.11094"
