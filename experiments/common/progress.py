@@ -75,11 +75,11 @@ class ProgressDisplay:
         )
         if not self._console.is_terminal and now - self._printed > _QUIET_SECONDS:
             self._printed = now
-            left = (progress.total - progress.done) / speed if speed else float("nan")
-            self._console.print(
-                f"{progress.done / progress.total:4.0%}  {text}, {speed:,.0f} steps/s, "
-                f"{left:.0f} s left"
-            )
+            line = f"{progress.done / progress.total:4.0%}  {text}"
+            if speed:
+                left = (progress.total - progress.done) / speed
+                line += f", {speed:,.0f} steps/s, {left:.0f} s left"
+            self._console.print(line)
 
 
 def _loss(metrics: dict[str, np.ndarray]) -> str:
