@@ -151,8 +151,8 @@ def times_of(problem: Problem) -> list[int]:
 
 TRIED = {
     "koopman-is-not-magnitude-12": (
-        "nothing else was tried. The masks overlap by 88 % at step 12 and by 98 % from step 400 on: "
-        "the direction is the paper's, the early difference smaller than the bound asks for."
+        "nothing else was tried. The masks overlap by 88 % at step 12 and by 98 % from step 400 "
+        "on: the direction is the paper's, the early difference smaller than the bound asks for."
     ),
     "koopman-as-good-as-magnitude-800": (
         "nothing else was tried. The few weights in which the masks differ cost 2.4 points where "

@@ -30,8 +30,17 @@ def first_highest(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> Bo
     return jax.lax.cond(
         jnp.sum(at, dtype=jnp.int32) == missing,
         lambda: above | at,
-        lambda: above | (at & (jnp.cumsum(at, dtype=jnp.int32) <= missing)),
+        lambda: above | (at & (_running_count(at) <= missing)),
     )
+
+
+def _running_count(marked: Bool[Array, " n"]) -> Int[Array, " n"]:
+    """Counts what is marked up to each place.
+
+    `jnp.cumsum` is the same on CPUs and GPUs; for TPUs it becomes windows of all sizes, whose
+    arithmetic XLA's analysis (`costs.flops_of`) counts as the square of the length.
+    """
+    return jax.lax.associative_scan(jnp.add, marked.astype(jnp.int32))
 
 
 def _threshold(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> UInt[Array, ""]:
