@@ -193,30 +193,24 @@ def claims(problem: Problem) -> list[Claim]:
         for percent in (MILD, SPARSE)
         for cell in map(sweeps.Cell, FOUND)
         for claim in (
-            sweeps.more(cell, random, percent, f"{MISSING}, section 4"),
-            sweeps.more(iterative, cell, percent, f"{MISSING}, section 4"),
+            sweeps.more(cell, random, percent, MISSING),
+            sweeps.more(iterative, cell, percent, MISSING),
         )
     ]
     checks = [
         claim
         for cell in map(sweeps.Cell, FOUND)
         for claim in (
-            sweeps.as_good(
-                cell._replace(arm="shuffle"), cell, MILD, HARMLESS, f"{MISSING}, section 5"
-            ),
-            sweeps.as_good(
-                cell._replace(arm="reinit"), cell, MILD, HARMLESS, f"{MISSING}, section 5"
-            ),
+            sweeps.as_good(cell._replace(arm="shuffle"), cell, MILD, HARMLESS, MISSING),
+            sweeps.as_good(cell._replace(arm="reinit"), cell, MILD, HARMLESS, MISSING),
         )
     ]
     hurt = [
-        sweeps.more(iterative, iterative._replace(arm=arm), MILD, f"{MISSING}, section 5")
+        sweeps.more(iterative, iterative._replace(arm=arm), MILD, MISSING)
         for arm in ("shuffle", "reinit")
     ]
     inverted = [
-        sweeps.more(
-            sweeps.Cell(name), sweeps.Cell(f"inverse {name}"), MILD, f"{MISSING}, section 5"
-        )
+        sweeps.more(sweeps.Cell(name), sweeps.Cell(f"inverse {name}"), MILD, MISSING)
         for name in ("snip", "synflow")
     ]
     spoiled = [

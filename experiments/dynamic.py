@@ -250,7 +250,7 @@ def claims(problem: Problem) -> list[Claim]:
         changing.counts_stay(),
         changing.only_rewired_move("static"),
     ]
-    source = f"{RIGL}, section 4 and figure 2"
+    source = RIGL
     for percent in (100 * density for density in problem.config.densities):
         rigl, evolved, still = (sweeps.Cell(rule, when="end") for rule in ("rigl", "set", "static"))
         found += [

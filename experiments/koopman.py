@@ -178,10 +178,10 @@ def claims(problem: Problem) -> list[Claim]:
     first, *_, last = times_of(problem)
     return [
         *lottery.exact_claims(),
-        overlaps.different("koopman", "magnitude", first, SOME, f"{REDMAN}, section 4"),
-        overlaps.same("koopman", "magnitude", last, SAME, f"{REDMAN}, section 4"),
-        overlaps.grows("koopman", "magnitude", first, last, f"{REDMAN}, section 4"),
-        overlaps.as_good("koopman", "magnitude", last, 0.01, f"{REDMAN}, section 4"),
+        overlaps.different("koopman", "magnitude", first, SOME, REDMAN),
+        overlaps.same("koopman", "magnitude", last, SAME, REDMAN),
+        overlaps.grows("koopman", "magnitude", first, last, REDMAN),
+        overlaps.as_good("koopman", "magnitude", last, 0.01, REDMAN),
     ]
 
 

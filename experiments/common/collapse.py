@@ -107,7 +107,7 @@ def claims() -> list[Claim]:
             "synflow-empties-no-layer",
             f"SynFlow empties no layer of {len(WIDTHS) + 1}, at up to {COMPRESSIONS[-1]} times "
             "fewer weights",
-            f"{TANAKA}, theorem 3",
+            TANAKA,
             "0 empty layers",
             exact=False,
             test=none,
@@ -115,7 +115,7 @@ def claims() -> list[Claim]:
         Claim(
             "snip-empties-layers",
             f"SNIP pruned at once empties layers at {COMPRESSIONS[-1]} times fewer weights",
-            f"{TANAKA}, section 4",
+            TANAKA,
             "95 % interval of the number of empty layers above 0",
             exact=False,
             test=some,

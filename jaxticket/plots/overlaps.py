@@ -22,7 +22,7 @@ def overlap_over_training(results: "xarray.Dataset", mask: str, other: str) -> F
     Returns:
       The figure; the dashed line is the overlap of random masks.
 
-    Source: 2110.14856, figure 2 (unverified).
+    Source: after 2110.14856.
     """
     figure, (left, right) = style.panels(2, 7.6, 3.4)
     steps = results["time"].values
