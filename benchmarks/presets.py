@@ -23,7 +23,7 @@ from benchmarks.common import machine
 from benchmarks.common.library import library
 from benchmarks.common.networks import make_networks
 from benchmarks.common.options import Options, parse_options
-from benchmarks.common.problems import Problem, Setting, check_models
+from benchmarks.common.problems import Problem, Setting
 from benchmarks.common.report import Column, Findings, Row, finish, table
 from benchmarks.common.timing import interleave, spread
 from experiments.common.command_line import run_main
@@ -32,6 +32,7 @@ from experiments.common.cost import cost_of
 from experiments.common.experiment import Experiment
 from experiments.common.listing import questions
 from experiments.common.report import make_console
+from experiments.common.sweeps import check_known
 from jaxticket.errors import unknown
 from jaxticket.learners import preprocessing
 from jaxticket.population import Plan
@@ -47,6 +48,8 @@ CLASSES = 10
 class Config(Options):
     """What can be chosen; the text under each field is its help on the command line."""
 
+    models: tuple[str, ...] = ()
+    """Networks; those of all paper presets if none is named."""
     experiments: tuple[str, ...] = ()
     """Modules of experiments; all if none is named."""
     tickets: int = 4
@@ -73,15 +76,15 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
     program = "python -m benchmarks.presets"
     config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_positive(tickets=config.tickets, steps=config.steps)
-    check_models(config.models)
     found = chosen_experiments(config.experiments)
+    check_known("model", config.models, [each.presets["paper"].model for each in found])
     console = console or make_console()
     machine.start(config.device)
     console.print(machine.line(), markup=False)
     rows, measured = [], {}
     for experiment in found:
         recipe: Any = experiment.presets["paper"]
-        if recipe.model not in config.models:
+        if config.models and recipe.model not in config.models:
             continue
         key = _key(recipe)
         if key not in measured:

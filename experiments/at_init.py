@@ -217,7 +217,9 @@ def claims(problem: Problem) -> list[Claim]:
         sweeps.as_good(sweeps.Cell(name), sweeps.Cell("snip"), MILD, HARMLESS, SANITY)
         for name in CORRUPTED
     ]
-    exact = [lottery.density_schedule(), lottery.exact_zeros()]
+    # Masks that are made before training need not be nested: SynFlow's and random ones are not.
+    nested = lottery.of_variant(lottery.nested_masks(), ITERATIVE)
+    exact = [lottery.density_schedule(), lottery.exact_zeros(), nested]
     return [*exact, *order, *checks, *hurt, *inverted, *spoiled, *collapse.claims()]
 
 

@@ -262,12 +262,18 @@ def observe(criterion: criteria.Criterion, params: list[Any]) -> Any:
     return state
 
 
+def observed(criterion: criteria.Criterion, evidence: criteria.Evidence) -> Any:
+    """Gives what a criterion observes of a training made up from initial to final params."""
+    state = criterion.init(evidence.initial)
+    if jax.tree.leaves(state):
+        state = observe(criterion, [_bend(evidence, t) for t in range(5)])
+    return state
+
+
 def score(criterion: criteria.Criterion, evidence: criteria.Evidence) -> Any:
     """Scores with the objective of the handwritten network, after a training made up."""
-    observed = criterion.init(evidence.initial)
-    if jax.tree.leaves(observed):
-        observed = observe(criterion, [_bend(evidence, t) for t in range(5)])
-    return criterion.score(observed, evidence._replace(objective=OBJECTIVE))
+    given = evidence._replace(objective=OBJECTIVE)
+    return criterion.score(observed(criterion, evidence), given)
 
 
 @jax.jit

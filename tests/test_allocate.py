@@ -276,12 +276,15 @@ def test_a_schedule_that_empties_layers_names_them_and_the_level():
 )
 def test_prune_is_the_allocations_selection_of_the_criterions_scores(criterion, allocation):
     name, allocation = allocation, cases.ALLOCATIONS[allocation]
-    criterion = cases.CRITERIA[criterion]
+    # What rounds do is tests/test_pruning.py's.
+    criterion = cases.CRITERIA[criterion]._replace(rounds=None)
     mask = tree_of(np.ones(45, bool))
     counts = prune.schedule(allocation, mask, 3)
-    evidence = cases.evidence()._replace(objective=cases.OBJECTIVE)
-    pruned = prune.prune(criterion, allocation, evidence, mask, counts[2])
-    scores = criterion.score((), evidence)
+    evidence = cases.evidence()
+    observed = cases.observed(criterion, evidence)
+    evidence = evidence._replace(objective=cases.OBJECTIVE)
+    pruned = prune.prune(criterion, allocation, evidence, mask, counts[2], observed)
+    scores = criterion.score(observed, evidence)
     cases.assert_same_bits(pruned, allocation.select(scores, mask, counts[2]))
     cases.assert_kept(name, pruned, counts[2])
     masks.check(pruned, cases.params())

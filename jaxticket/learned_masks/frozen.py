@@ -29,7 +29,7 @@ def signed_constant(key: PRNGKeyArray, shape: Any, dtype: Any = jnp.float32) -> 
     Example:
       >>> import jax
       >>> signed_constant(jax.random.key(0), (2, 3))[0].tolist()
-      [1.0, 1.0, 1.0]
+      [1.0, 1.0, -1.0]
 
     Source: "signed constant" of 1911.13299, section 4 (unverified), where σ is the standard
     deviation of the Kaiming normal initialisation.
