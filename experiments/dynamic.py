@@ -44,7 +44,7 @@ from experiments.common.experiment import Experiment, Problem, run
 from jaxticket import allocate, learners, masks, recipes, topology
 from jaxticket.allocate import Allocation
 from jaxticket.analysis import Claim
-from jaxticket.errors import TicketError, unknown
+from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
 from jaxticket.records import Result
@@ -135,9 +135,7 @@ def check(config: Config) -> None:
         )
     sweeps.check_some("--rules", config.rules)
     sweeps.check_some("--densities", config.densities)
-    for rule in config.rules:
-        if rule not in RULES:
-            raise unknown("rule", rule, RULES)
+    sweeps.check_known("rule", config.rules, RULES)
     wrong = [density for density in config.densities if not 0 < density < 1]
     if wrong:
         raise TicketError(f"--densities: got {wrong[0]}, expected shares between 0 and 1")

@@ -12,7 +12,8 @@ from rich import box
 from rich.table import Table
 
 from experiments.common.experiment import Problem
-from jaxticket import allocate, criteria, learners, masks, models, prune
+from jaxticket import criteria, learners, masks, models, prune
+from jaxticket.allocate.global_scope import select_globally
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, greater, not_computable
 from jaxticket.imp import Scoring, draw_scoring
@@ -72,7 +73,7 @@ def _size(problem: Problem) -> int:
 
 def _count(name: str, learner: learners.Learner, dense: Any) -> Callable[[Any], jax.Array]:
     """Makes the function that prunes one network at initialisation and counts empty layers."""
-    criterion, allocation = criteria.by_name(name), allocate.globally(0.5)
+    criterion = criteria.by_name(name)
 
     def count(row: Any) -> jax.Array:
         key, examples, kept = row
@@ -80,7 +81,7 @@ def _count(name: str, learner: learners.Learner, dense: Any) -> Callable[[Any], 
         evidence = criteria.Evidence(
             state.params, state.params, key, None, state.model_state, examples, learner.objective
         )
-        mask = prune.prune(criterion, allocation, evidence, dense, {"*": kept})
+        mask = prune.prune_by(criterion, select_globally, evidence, dense, {"*": kept})
         empty = [~jnp.any(leaf) for leaf in jax.tree.leaves(mask)]
         return jnp.sum(jnp.stack(empty), dtype=jnp.int32)
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from experiments.common import sweeps
 from jaxticket.analysis import Claim, Interval, at_early_stop, mean_interval
-from jaxticket.analysis.claims import Evidence, greater, not_computable
+from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
 from jaxticket.analysis.connectivity import barriers
 
 STABLE = 0.02
@@ -199,10 +199,7 @@ def _shifted(evidence: Evidence, shift: float) -> Evidence:
 
 
 def _below(values: np.ndarray) -> Evidence:
-    interval = mean_interval(values)
-    if interval.number < 2:
-        return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
-    return Evidence(interval.mean, interval, interval.mean < STABLE)
+    return by_interval(values, lambda interval: interval.mean < STABLE)
 
 
 def _slug(variant: str) -> str:

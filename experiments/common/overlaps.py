@@ -2,11 +2,11 @@
 
 import numpy as np
 import xarray
-from rich import box
 from rich.table import Table
 
-from jaxticket.analysis import Claim, mean_interval
-from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+from experiments.common.sweeps import make_table
+from jaxticket.analysis import Claim
+from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater
 
 
 def _overlap(results: xarray.Dataset, mask: str, other: str, time: int) -> np.ndarray:
@@ -15,39 +15,29 @@ def _overlap(results: xarray.Dataset, mask: str, other: str, time: int) -> np.nd
 
 def different(mask: str, other: str, time: int, below: float, source: str) -> Claim:
     """Claims that two masks differ at a time: their overlap is below a number."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        interval = mean_interval(_overlap(results, mask, other, time))
-        if interval.number < 2:
-            return not_computable(f"{interval.number} replicate(s), at least 2 are needed")
-        return Evidence(interval.mean, interval, interval.high < below)
-
     return Claim(
         f"{mask}-is-not-{other}-{time}",
         f"at step {time:,}, the mask of {mask} pruning differs from that of {other} pruning",
         source,
         f"95 % interval of the overlap below {below:g}",
         exact=False,
-        test=test,
+        test=lambda results: by_interval(
+            _overlap(results, mask, other, time), lambda interval: interval.high < below
+        ),
     )
 
 
 def same(mask: str, other: str, time: int, above: float, source: str) -> Claim:
     """Claims that two masks are the same at a time: their overlap is above a number."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        interval = mean_interval(_overlap(results, mask, other, time))
-        if interval.number < 2:
-            return not_computable(f"{interval.number} replicate(s), at least 2 are needed")
-        return Evidence(interval.mean, interval, interval.mean > above)
-
     return Claim(
         f"{mask}-is-{other}-{time}",
         f"at step {time:,}, the mask of {mask} pruning is that of {other} pruning",
         source,
         f"mean overlap above {above:g}",
         exact=False,
-        test=test,
+        test=lambda results: by_interval(
+            _overlap(results, mask, other, time), lambda interval: interval.mean > above
+        ),
     )
 
 
@@ -93,25 +83,12 @@ def table(results: xarray.Dataset, mask: str, other: str) -> Table:
     Returns:
       A rich table.
     """
-    made = Table(
-        title=f"{mask} against {other} pruning, % ± 95 % interval",
-        caption=f"means over {results.sizes['replicate']} replicates; overlap by chance "
-        f"{100 * float(results['chance']):.1f}",
-        box=box.SIMPLE_HEAD,
-    )
-    made.add_column("at step")
-    for time in results["time"].values:
-        made.add_column(f"{time:,}", justify="right")
+    columns = [f"step {time:,}" for time in results["time"].values]
     rows = {f"overlap of {mask} and {other}": results["overlap"].sel(mask=mask, other=other)}
     for name in results["mask"].values:
         rows[f"accuracy pruned by {name}"] = results["pruned_accuracy"].sel(mask=name)
-    for name, values in rows.items():
-        made.add_row(name, *(_cell(values.sel(time=time).values) for time in results["time"]))
-    return made
-
-
-def _cell(values: np.ndarray) -> str:
-    interval = mean_interval(values.astype(np.float64))
-    half = interval.high - interval.mean
-    spread = f"±{100 * half:.1f}" if np.isfinite(half) else ""
-    return f"{100 * interval.mean:.1f}{spread}"
+    title = f"{mask} against {other} pruning (overlap by chance {float(results['chance']):.1%})"
+    by_time = {
+        name: list(values.transpose("time", "replicate").values) for name, values in rows.items()
+    }
+    return make_table(title, results, columns, by_time)

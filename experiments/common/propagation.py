@@ -16,9 +16,8 @@ from jaxticket.analysis import (
     Claim,
     jacobian_singular_values,
     jacobian_summary,
-    mean_interval,
 )
-from jaxticket.analysis.claims import Evidence, greater, not_computable
+from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
 from jaxticket.errors import TicketError
 from jaxticket.population import over, populate, share
 from jaxticket.records import Result
@@ -192,10 +191,7 @@ def restored(variant: str, source: str) -> Claim:
     """Claims that the mean singular value is about 1 after OrthP."""
 
     def judge(log: Callable[[str, str], np.ndarray]) -> Evidence:
-        interval = mean_interval(log(variant, "restarted"))
-        if interval.number < 2:
-            return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
-        return Evidence(interval.mean, interval, abs(interval.mean) <= 0.3)
+        return by_interval(log(variant, "restarted"), lambda one: abs(one.mean) <= 0.3)
 
     return _logarithms(
         f"orthogonalization-restores-{_slug(variant)}",
@@ -257,10 +253,7 @@ def alike(large: Cell, small: Cell, percent: float, tolerance: float, source: st
     """Claims that two rates are as accurate as each other, to a tolerance stated first."""
 
     def judge(values: list[np.ndarray]) -> Evidence:
-        interval = mean_interval(values[0] - values[1])
-        if interval.number < 2:
-            return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
-        return Evidence(interval.mean, interval, abs(interval.mean) <= tolerance)
+        return by_interval(values[0] - values[1], lambda one: abs(one.mean) <= tolerance)
 
     return _accuracies(
         f"gap-closed-{_slug(large.variant)}",

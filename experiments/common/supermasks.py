@@ -7,8 +7,8 @@ import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
-from jaxticket.analysis import Claim, Interval, mean_interval
-from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+from jaxticket.analysis import Claim, Interval
+from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
 
 Values = Callable[[xarray.Dataset], np.ndarray | str]
 """Reads accuracies, `float[replicates]`, or says what the run lacks."""
@@ -83,10 +83,7 @@ def chance_at(weights: str, share: float, chance: float, tolerance: float, sourc
     """Claims that a share at an end is no better than guessing."""
 
     def judge(values: np.ndarray) -> Evidence:
-        interval = mean_interval(values)
-        if interval.number < 2:
-            return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
-        return Evidence(interval.mean, interval, abs(interval.mean - chance) <= tolerance)
+        return by_interval(values, lambda interval: abs(interval.mean - chance) <= tolerance)
 
     return Claim(
         f"{_slug(weights)}-chance-at-{100 * share:g}",

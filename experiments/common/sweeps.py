@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from jaxticket.analysis import Claim, at_early_stop, at_end, at_start, mean_interval
-from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
+from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
 from jaxticket.errors import TicketError, unknown
 
 READ = {"early_stop": at_early_stop, "start": at_start, "end": at_end}
@@ -134,10 +134,7 @@ def near(cell: Cell, value: float, percent: float, tolerance: float, source: str
         found = cell.values(results, percent)
         if isinstance(found, str):
             return not_computable(f"needs {found}")
-        interval = mean_interval(found - value)
-        if interval.number < 2:
-            return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
-        return Evidence(interval.mean, interval, abs(interval.mean) <= tolerance)
+        return by_interval(found - value, lambda interval: abs(interval.mean) <= tolerance)
 
     return Claim(
         f"{cell.slug}-near-{100 * value:g}-{percent:g}",

@@ -79,7 +79,7 @@ def greater(difference: np.ndarray) -> Evidence:
       >>> greater(np.array([1.0, 1.1, 0.9])).holds
       True
     """
-    return _by_interval(difference, lambda interval: interval.low > 0)
+    return by_interval(difference, lambda interval: interval.low > 0)
 
 
 def at_least(difference: np.ndarray, tolerance: float) -> Evidence:
@@ -96,7 +96,7 @@ def at_least(difference: np.ndarray, tolerance: float) -> Evidence:
       >>> at_least(np.array([-0.0005, 0.0002]), tolerance=0.001).holds
       True
     """
-    return _by_interval(difference, lambda interval: interval.mean >= -tolerance)
+    return by_interval(difference, lambda interval: interval.mean >= -tolerance)
 
 
 def not_computable(reason: str) -> Evidence:
@@ -115,8 +115,21 @@ def not_computable(reason: str) -> Evidence:
     return Evidence(f"not computable: {reason}", None, None)
 
 
-def _by_interval(difference: np.ndarray, holds: Callable[[Interval], bool]) -> Evidence:
-    interval = mean_interval(difference)
+def by_interval(values: np.ndarray, holds: Callable[[Interval], bool]) -> Evidence:
+    """Judges values over replicates by their mean and its interval.
+
+    Args:
+      values: `float[replicates]`, NaN where a network is not valid.
+      holds: the verdict on an interval of two replicates or more.
+
+    Returns:
+      The evidence.
+
+    Example:
+      >>> by_interval(np.array([0.9, 1.1]), lambda interval: abs(interval.mean - 1) < 0.2).holds
+      True
+    """
+    interval = mean_interval(values)
     if interval.number < 2:
         return not_computable(f"{interval.number} valid replicate(s), at least 2 are needed")
     return Evidence(interval.mean, interval, bool(holds(interval)))

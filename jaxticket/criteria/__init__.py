@@ -12,7 +12,6 @@ from jaxticket.criteria.base import (
 from jaxticket.criteria.change import accumulated_movement, magnitude_increase, movement
 from jaxticket.criteria.curvature import fisher_diagonal, hessian_diagonal
 from jaxticket.criteria.dynamic_modes import Modes, combine, dynamic_modes
-from jaxticket.criteria.gradient import gradient_magnitude
 from jaxticket.criteria.gradient_flow import grasp
 from jaxticket.criteria.koopman import koopman_gradient, koopman_magnitude
 from jaxticket.criteria.layer_inputs import optimal_brain_surgeon, wanda
@@ -24,7 +23,7 @@ from jaxticket.criteria.magnitude import (
     small_initial_small_final,
 )
 from jaxticket.criteria.random import random
-from jaxticket.criteria.saliency import signed_snip, snip, taylor
+from jaxticket.criteria.saliency import gradient_magnitude, signed_snip, snip, taylor
 from jaxticket.criteria.synflow import synflow
 from jaxticket.errors import unknown
 

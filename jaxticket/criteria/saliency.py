@@ -41,12 +41,7 @@ def snip(statistics: Statistics = "batch") -> Criterion:
 
     Source: 1810.02340, section 4.1.
     """
-
-    def score(evidence: Evidence) -> Scores:
-        gradients = jax.grad(mean_loss("snip", evidence, statistics))(evidence.final)
-        return jax.tree.map(lambda g, p: jnp.abs(g * p), gradients, evidence.final)
-
-    return stateless(score, reads=NEEDED)
+    return _from_gradient("snip", statistics, lambda g, p: jnp.abs(g * p))
 
 
 def signed_snip(statistics: Statistics = "batch") -> Criterion:
@@ -75,12 +70,7 @@ def signed_snip(statistics: Statistics = "batch") -> Criterion:
     Source: the synaptic saliency of 2006.05467, section 4, whose R is the loss, with the sign of
     "skeletonization" (Mozer and Smolensky 1989, unverified).
     """
-
-    def score(evidence: Evidence) -> Scores:
-        gradients = jax.grad(mean_loss("signed_snip", evidence, statistics))(evidence.final)
-        return jax.tree.map(lambda g, p: -g * p, gradients, evidence.final)
-
-    return stateless(score, reads=NEEDED)
+    return _from_gradient("signed_snip", statistics, lambda g, p: -g * p)
 
 
 def taylor(statistics: Statistics = "batch") -> Criterion:
@@ -107,12 +97,30 @@ def taylor(statistics: Statistics = "batch") -> Criterion:
 
     Source: 1906.10771, section 3.1 (section unverified).
     """
+    return _from_gradient("taylor", statistics, lambda g, p: jnp.square(g * p))
 
-    def score(evidence: Evidence) -> Scores:
-        gradients = jax.grad(mean_loss("taylor", evidence, statistics))(evidence.final)
-        return jax.tree.map(lambda g, p: jnp.square(g * p), gradients, evidence.final)
 
-    return stateless(score, reads=NEEDED)
+def gradient_magnitude(statistics: Statistics = "batch") -> Criterion:
+    """Scores by the steepness of the loss, also where a weight is pruned: |∂L/∂θ|.
+
+    Args:
+      statistics: by which batch normalisation normalises.
+
+    Returns:
+      The criterion; it reads `examples` and `objective`.
+
+    Example:
+      >>> from jaxticket.types import Objective
+      >>> squares = Objective(lambda x: x, lambda p, s, x, **_: (x * p["w"], s), lambda y, x: y**2)
+      >>> evidence = Evidence(
+      ...     {}, {"w": jnp.float32(3.0)}, jax.random.key(0), None, {}, jnp.ones(2), squares
+      ... )
+      >>> float(gradient_magnitude().score((), evidence)["w"])  # |d(w²)/dw|
+      6.0
+
+    Source: what RigL grows by, 1911.11134, section 3.
+    """
+    return _from_gradient("gradient_magnitude", statistics, lambda g, p: jnp.abs(g))
 
 
 def mean_loss(
@@ -145,3 +153,15 @@ def mean_loss(
         return jnp.mean(objective.loss(outputs, evidence.examples))
 
     return loss
+
+
+def _from_gradient(
+    who: str, statistics: Statistics, worth: Callable[[Array, Array], Array]
+) -> Criterion:
+    """Makes a criterion that scores every weight by the loss's derivative and its value."""
+
+    def score(evidence: Evidence) -> Scores:
+        gradients = jax.grad(mean_loss(who, evidence, statistics))(evidence.final)
+        return jax.tree.map(worth, gradients, evidence.final)
+
+    return stateless(score, reads=NEEDED)

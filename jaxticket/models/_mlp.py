@@ -1,6 +1,6 @@
 """Fully connected networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from flax import linen
@@ -12,10 +12,13 @@ from jaxticket.models._initializers import Initializer, find_initializer
 from jaxticket.types import Model
 
 
-class _Perceptron(linen.Module):
+class Perceptron(linen.Module):
+    """Dense layers, an activation after each but the last."""
+
     widths: tuple[int, ...]
     outputs: int
     initializer: Initializer
+    activation: Callable[[jax.Array], jax.Array] = linen.relu
 
     @linen.compact
     def __call__(self, x: jax.Array, train: bool, dropout_rate: float | jax.Array) -> jax.Array:
@@ -24,7 +27,7 @@ class _Perceptron(linen.Module):
         digits = len(str(len(self.widths) - 1))
         for layer, width in enumerate(self.widths):
             name = f"hidden_{layer:0{digits}}"
-            x = linen.relu(linen.Dense(width, kernel_init=self.initializer, name=name)(x))
+            x = self.activation(linen.Dense(width, kernel_init=self.initializer, name=name)(x))
             x = dropout(x, dropout_rate, train)
         return linen.Dense(self.outputs, kernel_init=self.initializer, name="output")(x)
 
@@ -78,7 +81,7 @@ def mlp(
     input_shape = positive_integers("mlp", "input_shape", input_shape)
     widths = positive_integers("mlp", "widths", widths)
     rate = check_rate("mlp", dropout_rate)
-    network = _Perceptron(widths, outputs, find_initializer(initializer))
+    network = Perceptron(widths, outputs, find_initializer(initializer))
     return from_linen(network, input_shape, arguments={"dropout_rate": rate})
 
 

@@ -3,29 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from flax import linen
 
 from jaxticket.models._arguments import positive_integer, positive_integers
 from jaxticket.models._from_linen import from_linen
 from jaxticket.models._initializers import Initializer, find_initializer
+from jaxticket.models._mlp import Perceptron
 from jaxticket.models._options import scale_widths
 from jaxticket.types import Model
-
-
-class _Seven(linen.Module):
-    widths: tuple[int, ...]
-    classes: int
-    initializer: Initializer
-    activation: Callable[[Any], Any]
-
-    @linen.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.reshape((x.shape[0], -1))
-        for layer, width in enumerate(self.widths):
-            dense = linen.Dense(width, kernel_init=self.initializer, name=f"hidden_{layer}")
-            x = self.activation(dense(x))
-        return linen.Dense(self.classes, kernel_init=self.initializer, name="output")(x)
 
 
 def mlp_7(
@@ -104,5 +89,5 @@ def _seven(
     classes = positive_integer(caller, "classes", classes)
     input_shape = positive_integers(caller, "input_shape", input_shape)
     widths = scale_widths(caller, (100,) * 6, multiplier)
-    module = _Seven(widths, classes, find_initializer(initializer), activation)
-    return from_linen(module, input_shape)
+    module = Perceptron(widths, classes, find_initializer(initializer), activation)
+    return from_linen(module, input_shape, arguments={"dropout_rate": 0.0})
