@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray
 
-from experiments.common import best, instability, sweeps
+from experiments.common import instability, sweeps
+from experiments.verdict import best
 from jaxticket.analysis import at_early_stop, at_end, at_start, early_stop_step, judge
 
 VARIANTS, ARMS = ["low", "high"], ["ticket", "reinit"]

@@ -12,7 +12,7 @@ import pytest
 import searches
 import xarray
 
-from experiments.common.neurons import incoming_norms, neurons
+from experiments.isometry.neurons import incoming_norms, neurons
 from jaxticket import (
     Model,
     TicketError,

@@ -70,6 +70,15 @@ class Configuration(Recipe):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading(Configuration):
+    """What can be chosen where the tickets of a finished run can be measured."""
+
+    run: Path | None = None
+    """Finished run whose tickets are measured, instead of making them: its network, data, training
+    and arms then replace what is chosen here."""
+
+
 Config = TypeVar("Config", bound=Configuration)
 
 

@@ -13,6 +13,7 @@ from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, check_configuration
 from experiments.common.distributed import join
 from experiments.common.progress import ProgressDisplay
+from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
 from experiments.common.session import complete, device_line, execute, report
 from jaxticket import criteria, data, find_tickets, prune, recipes
@@ -27,8 +28,8 @@ from jaxticket.precision import check_precision
 from jaxticket.protocol import Protocol
 from jaxticket.recipes import make_allocation, make_protocol, make_prunable
 from jaxticket.recipes.searching import steps_an_epoch
-from jaxticket.records import Result
-from jaxticket.runs import CheckpointStore, RunDirectory, to_dataset
+from jaxticket.records import Result, Store
+from jaxticket.runs import RunDirectory, to_dataset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,6 +122,9 @@ def run(
     """
     program = f"python -m experiments.{experiment.name}"
     config = parse(experiment.presets, program, experiment.description, arguments)
+    source = open_source(config)
+    if source is not None:
+        config = adopt(config, source)
     check_configuration(config)
     experiment.check(config)
     use_compilation_cache()
@@ -130,15 +134,14 @@ def run(
     console, ledger = console or make_console(), Ledger()
     with ledger.phase("data"):
         dataset = data.load(config.dataset, path=config.data_path, download=config.download)
-    problem = make_problem(config, dataset, experiment.make_family)
-    variants = _checked(experiment.variants(problem), problem)
+    problem, variants = _prepare(experiment, config, dataset, source)
     swept = any(one.hyperparameters is not None for one in (variants or {}).values())
     number = config.replicates * len(check_arms(config.arms)) * max(1, len(variants or ()))
     problem = problem._replace(plan=Plan.by_name(config.plan, number))
     claims = experiment.claims(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
 
-    def search(store: CheckpointStore, progress: ProgressDisplay) -> Result:
+    def search(store: Store, progress: ProgressDisplay) -> Result:
         return find_tickets(
             problem.family if swept else problem.family({}),
             problem.splits,
@@ -158,7 +161,7 @@ def run(
             variants=variants,
             plan=problem.plan,
             streaming=config.streaming,
-            store=store,
+            store=source or store,
             ledger=ledger,
             on_progress=progress,
         )
@@ -185,6 +188,19 @@ def run(
     exact_only = config.preset == "smoke"
     tables = experiment.tables
     return report(directory, tables, console, check=config.check, exact_only=exact_only)
+
+
+def _prepare(
+    experiment: Experiment, config: Any, dataset: data.Dataset, source: Source | None
+) -> tuple[Problem, Variants]:
+    """Makes the problem and its sweep: the experiment's own, or those of the run that it reads."""
+    if source is None:
+        problem = make_problem(config, dataset, experiment.make_family)
+        return problem, _checked(experiment.variants(problem), problem)
+    source.check_data(dataset.sha256)
+    made = make_problem(source.config, dataset, source.experiment.make_family)
+    variants = _checked(source.experiment.variants(made), made)
+    return made._replace(config=config), variants
 
 
 def _checked(variants: Variants, problem: Problem) -> Variants:

@@ -8,7 +8,8 @@ def questions(folder: Path) -> dict[str, str]:
     """Reads the first line of the docstring of every module in a folder.
 
     Args:
-      folder: of a package; modules whose names begin with an underscore are left out.
+      folder: of a package; modules whose names begin with an underscore are left out, and packages
+        that cannot be called.
 
     Returns:
       The line by module name, in the order of names; what has `PRESETS`, which makes it an
@@ -18,8 +19,10 @@ def questions(folder: Path) -> dict[str, str]:
       >>> questions(Path(__file__).parent)["listing"]
       'Lists modules and what each is for, without importing any.'
     """
-    files = sorted(folder.glob("[!_]*.py"))
-    trees = {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in files}
+    files = {file.stem: file for file in folder.glob("[!_]*.py")}
+    called = [main.parent for main in folder.glob("*/__main__.py")]
+    files |= {package.name: package / "__init__.py" for package in called}
+    trees = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in files.items()}
     names = sorted(trees, key=lambda name: (not _has_presets(trees[name]), name))
     return {name: (ast.get_docstring(trees[name]) or "").split("\n")[0] for name in names}
 

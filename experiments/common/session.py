@@ -19,7 +19,7 @@ from jaxticket.analysis import Claim, judge
 from jaxticket.costs import Ledger
 from jaxticket.data import Dataset
 from jaxticket.population import Plan, hosts
-from jaxticket.records import Result
+from jaxticket.records import Result, Store
 from jaxticket.runs import (
     CheckpointStore,
     RunDirectory,
@@ -33,7 +33,7 @@ from jaxticket.runs import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Search = Callable[[CheckpointStore, ProgressDisplay], Result]
+Search = Callable[[Store, ProgressDisplay], Result]
 Measure = Callable[[Result], xarray.Dataset]
 Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
 Tables = Callable[[xarray.Dataset], list[RenderableType]]

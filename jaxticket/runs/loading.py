@@ -20,6 +20,7 @@ class Run:
 
     Attributes:
       path: its directory.
+      experiment: the name of what made it.
       config: its configuration, as a dict.
       environment: where it ran, one entry a start.
     """
@@ -34,7 +35,9 @@ class Run:
           TicketError: if it is none.
         """
         self.path = path
-        self.config: dict[str, Any] = read_json(path / "config.json")["config"]
+        content = read_json(path / "config.json")
+        self.experiment: str = content["experiment"]
+        self.config: dict[str, Any] = content["config"]
         self.environment: dict[str, Any] = read_json(path / "environment.json")
         self._store = CheckpointStore(path / "checkpoints")
         self._places = self._store.coordinates()

@@ -38,10 +38,10 @@ import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import learned, lottery, supermasks, sweeps
-from experiments.common.command_line import run_main
+from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.supermask import learned, supermasks
 from jaxticket.analysis import Claim, at_end
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
@@ -298,6 +298,3 @@ EXPERIMENT = Experiment(
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)

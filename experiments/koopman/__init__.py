@@ -35,10 +35,10 @@ import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import lottery, overlaps, sweeps
-from experiments.common.command_line import run_main
+from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.koopman import overlaps
 from jaxticket import criteria, masks, prune
 from jaxticket.analysis import Claim
 from jaxticket.criteria import Evidence
@@ -307,6 +307,3 @@ EXPERIMENT = Experiment(
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)

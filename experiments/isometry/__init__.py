@@ -38,11 +38,11 @@ from typing import TYPE_CHECKING, Any
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import lottery, propagation, sweeps
-from experiments.common.command_line import run_main
+from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.common.neurons import incoming_norms, neurons
+from experiments.isometry import propagation
+from experiments.isometry.neurons import incoming_norms, neurons
 from jaxticket import isometry, masks, prune
 from jaxticket.allocate.base import check_rate
 from jaxticket.analysis import Claim
@@ -287,6 +287,3 @@ EXPERIMENT = Experiment(
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)

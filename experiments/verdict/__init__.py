@@ -30,10 +30,10 @@ import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import best, lottery, sweeps
-from experiments.common.command_line import run_main
+from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.verdict import best
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
@@ -176,6 +176,3 @@ EXPERIMENT = Experiment("verdict", __doc__ or "", PRESETS, claims, draw, variant
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)

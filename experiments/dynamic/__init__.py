@@ -37,10 +37,10 @@ import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import changing, lottery, sweeps
-from experiments.common.command_line import run_main
+from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.dynamic import changing
 from jaxticket import allocate, learners, masks, recipes, topology
 from jaxticket.allocate import Allocation
 from jaxticket.analysis import Claim
@@ -330,6 +330,3 @@ EXPERIMENT = Experiment(
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)

@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import collapse, lottery, sweeps
-from experiments.common.command_line import run_main
+from experiments.at_init import collapse
+from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
 from jaxticket import criteria
@@ -280,6 +280,3 @@ EXPERIMENT = Experiment(
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,0 +1,150 @@
+"""Measuring the tickets of a finished run: `--run DIR` in the place of a search."""
+
+import dataclasses
+import importlib
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.common.configuration import Config, Configuration, Reading
+from experiments.common.listing import questions
+from jaxticket.errors import TicketError
+from jaxticket.recipes import Step
+from jaxticket.records import Origin, Record, Template
+from jaxticket.runs import CheckpointStore, Run, load
+
+if TYPE_CHECKING:
+    from experiments.common.experiment import Experiment
+
+
+class Source:
+    """A finished run whose networks another experiment measures; a store that is only read.
+
+    Attributes:
+      path: its directory.
+      experiment: which experiment it is of.
+      config: its configuration.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a run.
+
+        Args:
+          path: its directory.
+
+        Raises:
+          TicketError: if it is none, has not ended, or is of an experiment that is not known.
+        """
+        run = load(path)
+        if not (path / "summary.json").is_file():
+            raise TicketError(
+                f"--run {path}: has not ended (no summary.json), expected a finished run; run its "
+                "own command to the end first"
+            )
+        self.path = path
+        self.experiment = _experiment(run)
+        self.config: Configuration = _decode(
+            type(self.experiment.presets["default"]), run.config, path
+        )
+        self._sha256 = run.environment["starts"][0]["data"]["sha256"]
+
+    def check_data(self, sha256: str) -> None:
+        """Checks that the data are those that the run was made with.
+
+        Args:
+          sha256: of the data that were loaded.
+
+        Raises:
+          TicketError: if they are others.
+        """
+        if sha256 != self._sha256:
+            raise TicketError(
+                f"--run {self.path}: was made with data of sha256 {self._sha256[:12]}, now "
+                f"{sha256[:12]}; give the same data by --data-path"
+            )
+
+    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+        """Gives back what the run has kept."""
+        with CheckpointStore(self.path / "checkpoints") as store:
+            return store.load(template)
+
+    def save_origin(self, origin: Origin) -> None:
+        """Refuses: there is nothing to begin with."""
+        del origin
+        raise TicketError(f"--run {self.path}: its checkpoints are gone; make the run again")
+
+    def save(self, record: Record) -> None:
+        """Refuses what the run should have held already."""
+        raise TicketError(
+            f"--run {self.path}: lacks {len(record.arms)} networks, {tuple(record.coordinates[0])} "
+            "first; run its own command to the end first"
+        )
+
+
+def adopt(config: Config, source: Source) -> Config:
+    """Puts into a configuration how the networks of a run were made.
+
+    Args:
+      config: what is measured, and how.
+      source: the run.
+
+    Returns:
+      The configuration with all that the run's and every other experiment's have in common.
+    """
+    common = [f.name for f in dataclasses.fields(Configuration) if f.metadata.get("science", True)]
+    return dataclasses.replace(config, **{name: getattr(source.config, name) for name in common})
+
+
+def _experiment(run: Run) -> "Experiment":
+    """Finds whose run it is, by a name that is looked up and never imported as it stands."""
+    names = [name for name in questions(Path(__file__).parents[1]) if name != "report"]
+    if run.experiment not in names:
+        raise TicketError(
+            f"--run {run.path}: is of the experiment {run.experiment!r}, expected one of "
+            f"{', '.join(names)}"
+        )
+    return importlib.import_module(f"experiments.{run.experiment}").EXPERIMENT
+
+
+def _decode(kind: type, written: dict[str, Any], path: Path) -> Any:
+    """Makes a configuration of what was written of it; fields that are newer have their default."""
+    hints = typing.get_type_hints(kind)
+    science = [f.name for f in dataclasses.fields(kind) if f.metadata.get("science", True)]
+    try:
+        given = {name: _value(hints[name], written[name]) for name in science if name in written}
+        return kind(**given)
+    except (TypeError, ValueError, TicketError) as error:
+        raise TicketError(
+            f"--run {path}: its config.json does not read as one of this version ({error}); make "
+            "the run again"
+        ) from None
+
+
+def _value(hint: Any, written: Any) -> Any:
+    """Reads one value back from JSON by the type of its field."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return None if written is None else _value(inner[0], written)
+    if typing.get_origin(hint) is tuple:
+        return tuple(_value(typing.get_args(hint)[0], one) for one in written)
+    if hint is Step:
+        return Step.parse(written)
+    return hint(written)
+
+
+def open_source(config: Any) -> Source | None:
+    """Opens the run that a configuration names.
+
+    Args:
+      config: any configuration.
+
+    Returns:
+      The run; `None` if the experiment makes its own tickets.
+
+    Raises:
+      TicketError: if it cannot be measured.
+    """
+    if not isinstance(config, Reading) or config.run is None:
+        return None
+    return Source(config.run)

@@ -1,0 +1,151 @@
+"""Measuring the tickets of a finished run: what comes back is what the run made."""
+
+import dataclasses
+import io
+import json
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import conv, lenet
+from experiments.common.configuration import Reading
+from experiments.common.experiment import run
+from jaxticket import TicketError
+
+SEEN = {}
+
+
+def measure(problem, result, results):
+    SEEN.update(problem=problem, result=result)
+    return results.assign(measured=1.0)
+
+
+def reader(module):
+    """An experiment that measures what another module's runs hold."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Reading):
+        levels: int = 5
+        points: int = 7
+
+    nothing = lambda problem: []  # noqa: E731
+    draw = lambda results, result: {}  # noqa: E731
+    presets = {"default": Config()}
+    return dataclasses.replace(
+        module.EXPERIMENT,
+        name="lenet",
+        presets=presets,
+        check=lambda config: None,
+        claims=nothing,
+        draw=draw,
+        variants=lambda problem: pytest.fail("the run's own sweep is read"),
+        measure=measure,
+    )
+
+
+def call(experiment, *words):
+    console = Console(file=io.StringIO(), width=130)
+    return run(experiment, ["--plan", "map", *map(str, words)], console)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / "run"
+    assert call(lenet.EXPERIMENT, "--preset", "smoke", "--seed", 3, "--out", out) == 0
+    return out
+
+
+def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(made, tmp_path):
+    assert call(reader(lenet), "--run", made, "--out", tmp_path / "new") == 0
+    problem, result = SEEN["problem"], SEEN["result"]
+    kept = json.loads((made / "config.json").read_text())["config"]
+    assert (problem.config.levels, problem.config.seed) == (kept["levels"], 3)
+    assert problem.config.points == 7
+    assert str(problem.config.steps) == kept["steps"]
+    from jaxticket import runs
+
+    opened = runs.load(made)
+    for arm in result.arms:
+        ours, theirs = result.network(arm, 1, 1), opened.network(arm, 1, 1)
+        same = jax.tree.map(np.array_equal, (ours.params, ours.mask), (theirs.params, theirs.mask))
+        assert jax.tree.all(same)
+    found = runs.load(tmp_path / "new").results
+    assert float(found["measured"]) == 1.0
+    # Nothing but the reading is the run's: no network was trained or kept again.
+    assert json.loads((tmp_path / "new" / "summary.json").read_text())["costs"]["networks"] == 0
+    assert not list((tmp_path / "new" / "checkpoints").glob("[0-9]*"))
+
+
+def test_a_sweep_is_read_with_its_own_variants(tmp_path):
+    out = tmp_path / "conv"
+    assert call(conv.EXPERIMENT, "--preset", "smoke", "--out", out) == 0
+    assert call(reader(conv), "--run", out, "--out", tmp_path / "new") == 0
+    assert SEEN["result"].variants == tuple(
+        dict.fromkeys(c.variant for record in SEEN["result"].records for c in record.coordinates)
+    )
+    assert len(SEEN["result"].variants) > 1
+
+
+def damaged(made, tmp_path, change):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    change(copy)
+    return copy
+
+
+def edit(name, **changes):
+    def change(path):
+        content = json.loads((path / name).read_text())
+        content["config" if "config" in content else "starts"] |= changes
+        (path / name).write_text(json.dumps(content))
+
+    return change
+
+
+def other_data(path):
+    content = json.loads((path / "environment.json").read_text())
+    content["starts"][0]["data"]["sha256"] = "0" * 64
+    (path / "environment.json").write_text(json.dumps(content))
+
+
+def other_experiment(name):
+    def change(path):
+        content = json.loads((path / "config.json").read_text())
+        content["experiment"] = name
+        (path / "config.json").write_text(json.dumps(content))
+
+    return change
+
+
+def without_last_checkpoint(path):
+    last = max((path / "checkpoints").iterdir(), key=lambda step: int(step.name))
+    shutil.rmtree(last)
+
+
+BAD = {
+    "unfinished": (lambda path: (path / "summary.json").unlink(), "has not ended"),
+    "other data": (other_data, "made with data of sha256 000000000000"),
+    "unknown": (other_experiment("os"), "is of the experiment 'os', expected one of at_init"),
+    "report": (other_experiment("report"), "is of the experiment 'report'"),
+    "field": (edit("config.json", steps="600"), "config.json does not read as one of this version"),
+    "lacking": (without_last_checkpoint, r"lacks \d+ networks"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_run_that_cannot_be_measured_is_one_line(name, made, tmp_path):
+    change, message = BAD[name]
+    copy = damaged(made, tmp_path, change)
+    with pytest.raises(TicketError, match=message) as caught:
+        call(reader(lenet), "--run", copy, "--out", tmp_path / "new")
+    assert "\n" not in str(caught.value)
+    assert re.search("--run", str(caught.value))
+
+
+def test_no_run_at_all_is_one_line(tmp_path):
+    with pytest.raises(TicketError, match=r"is .* a run directory"):
+        call(reader(lenet), "--run", tmp_path / "nothing")
