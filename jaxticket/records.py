@@ -100,6 +100,11 @@ class Template(NamedTuple):
 class Store(Protocol):
     """Keeps what a run has finished, so that the same call goes on where it stopped."""
 
+    @property
+    def partway(self) -> Any:
+        """A `jaxticket.trainer.Keeper` of what is not finished; `None` to keep nothing of it."""
+        ...
+
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what was saved, in the order in which it was saved."""
         ...
@@ -115,6 +120,8 @@ class Store(Protocol):
 
 class Memory:
     """A store that forgets when the process ends."""
+
+    partway = None
 
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Has nothing to give back."""

@@ -71,6 +71,47 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_results(records, options,
     assert seen[-1].done == seen[-1].total
 
 
+def test_a_search_that_is_stopped_within_every_level_goes_on_to_the_same_results(tmp_path):
+    whole = runs.to_dataset(searches.finished())
+    furthest = -1
+
+    def stop(progress):
+        nonlocal furthest
+        if progress.done > furthest:
+            furthest = progress.done
+            raise KeyboardInterrupt
+
+    for attempt in range(100):
+        try:
+            with runs.CheckpointStore(tmp_path / "checkpoints") as store:
+                result = searches.search(store=store, on_progress=stop)
+            break
+        except KeyboardInterrupt:
+            assert attempt < 99
+    xarray.testing.assert_identical(runs.to_dataset(result), whole)
+    assert attempt > 8
+    # What was partway is gone with the last of it.
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_a_damaged_file_of_what_was_partway_is_said_and_costs_only_time(tmp_path, capsys):
+    def stop(progress):
+        if progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), runs.CheckpointStore(tmp_path / "checkpoints") as store:
+        searches.search(store=store, on_progress=stop)
+    kept = [path for path in (tmp_path / "checkpoints-partway").rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        if "metadata" not in path.name.lower():
+            path.write_bytes(b"\0" * 3)
+    with runs.CheckpointStore(tmp_path / "checkpoints") as store:
+        result = searches.search(store=store)
+    xarray.testing.assert_identical(runs.to_dataset(result), runs.to_dataset(searches.finished()))
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_a_finished_search_trains_nothing_again(directory):
     with runs.CheckpointStore(directory / "checkpoints") as store:
         result = searches.search(store=store, on_progress=lambda progress: pytest.fail("trained"))

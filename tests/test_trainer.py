@@ -5,9 +5,10 @@ import functools
 import cases
 import chex
 import jax
+import jax.numpy as jnp
 import pytest
 
-from jaxticket import Plan, Protocol, TicketError, train
+from jaxticket import Plan, Protocol, TicketError, criteria, train
 from jaxticket.trainer import Networks, trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -71,3 +72,81 @@ def test_the_host_is_told_of_every_step_once():
 def test_snapshots_outside_training_are_refused():
     with pytest.raises(TicketError, match=r"snapshots: got steps \[1, 8\], expected steps from 2 "):
         fit()(networks(1), 1, start=2, snapshots=(1, 5, 8))
+
+
+class Drawer:
+    """Keeps the newest population in memory, as a file would."""
+
+    def __init__(self):
+        self.content, self.saved = None, 0
+
+    def load(self):
+        return self.content
+
+    def save(self, content):
+        self.content, self.saved = jax.tree.map(lambda leaf: leaf, content), self.saved + 1
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at_every_evaluation(run, given, **options):
+    """Calls again until it ends, killed at every evaluation but those that were told before."""
+    kills, told = 0, []
+
+    def on_segment(steps, metrics):
+        told.append(steps)
+        if sum(told) > max(sums, default=-1):
+            sums.append(sum(told))
+            raise Killed
+
+    sums = []
+    while True:
+        told.clear()
+        try:
+            return run(*given, on_segment=on_segment, **options), kills, sums
+        except Killed:
+            kills += 1
+
+
+@pytest.mark.parametrize("begins", [(), (0, 3)])
+def test_networks_that_are_killed_at_every_evaluation_end_as_if_they_never_were(begins):
+    watching = criteria.accumulated_movement()
+    drawer = Drawer()
+    options = {"keeper": drawer, "keep_every": 1e9}
+    make = lambda **more: trainer(  # noqa: E731
+        LEARNER, watching, PROTOCOL, cases.data(), Plan("map"), **more
+    )
+    own = begins if begins == () else jnp.array(begins)
+    given = networks(2)._replace(begins=own), 2
+    whole = make()(*given, snapshots=(2, 3))
+    run = make(**options)
+    found, kills, sums = killed_at_every_evaluation(run, given, snapshots=(2, 3))
+    chex.assert_trees_all_equal(found, whole)
+    # At 0, 2 (a snapshot, where nothing is kept before 3), 3, 6 and 7.
+    assert kills == 5
+    assert drawer.saved >= 3
+    assert sums[-1] == 2 * 7 - sum(begins)
+
+
+def test_other_networks_are_not_taken_for_those_that_are_kept():
+    drawer = Drawer()
+    run = trainer(
+        LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), keeper=drawer, keep_every=0.0
+    )
+    first = run(networks(2), 2)
+    assert drawer.content is not None
+    others = networks(2)._replace(keys=jax.random.split(jax.random.key(9), 2))
+    chex.assert_trees_all_equal(run(others, 2), fit()(others, 2))
+    chex.assert_trees_all_equal(run(networks(2), 2), first)
+
+
+def test_time_decides_when_networks_are_kept():
+    for seconds, saved in ((0.0, 3), (1e9, 0)):
+        drawer = Drawer()
+        options = {"keeper": drawer, "keep_every": seconds}
+        trainer(LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), **options)(
+            networks(1), 1
+        )
+        assert drawer.saved == saved

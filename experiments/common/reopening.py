@@ -27,6 +27,8 @@ class Source:
       config: its configuration.
     """
 
+    partway = None
+
     def __init__(self, path: Path) -> None:
         """Opens a run.
 

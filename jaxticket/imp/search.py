@@ -189,6 +189,7 @@ def find_tickets(
         setup.plan,
         streaming=streaming,
         ledger=setup.ledger,
+        keeper=store.partway,
     )
     tell = _teller(setup, records, on_progress or (lambda progress: None))
 

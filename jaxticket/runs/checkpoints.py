@@ -11,6 +11,7 @@ from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
 from jaxticket.population import hosts
 from jaxticket.records import Coordinate, Origin, Record, Template
+from jaxticket.runs.partway import PartwayFiles
 
 try:
     import orbax.checkpoint.v1 as ocp  # pyright: ignore[reportMissingImports]
@@ -34,8 +35,9 @@ class CheckpointStore:
         """Opens or makes the folder.
 
         Args:
-          directory: where the steps are.
+          directory: where the steps are; networks that are partway are kept beside it.
         """
+        self.partway = PartwayFiles(directory.with_name(f"{directory.name}-partway"))
         self._checkpointer = ocp.training.Checkpointer(
             str(directory.absolute()), cleanup_tmp_directories=True
         )
@@ -45,13 +47,16 @@ class CheckpointStore:
         """Returns itself."""
         return self
 
-    def __exit__(self, *details: object) -> None:
-        """Closes."""
+    def __exit__(self, kind: object, *details: object) -> None:
+        """Closes; what is partway is of no use any more unless something was raised."""
         self.close()
+        if kind is None:
+            self.partway.clear()
 
     def close(self) -> None:
         """Waits for what is being saved."""
         self._checkpointer.close()
+        self.partway.close()
 
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what was saved, with the trees that `template` describes."""

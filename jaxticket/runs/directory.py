@@ -18,7 +18,15 @@ from jaxticket.runs.files import as_json, read_json, write_json
 _PATIENCE = 60.0
 """Seconds that a network file system may take to show a file to another host."""
 
-_OURS = ("config.json", "environment.json", "checkpoints", "results.nc", "summary.json", "figures")
+_OURS = (
+    "config.json",
+    "environment.json",
+    "checkpoints",
+    "checkpoints-partway",
+    "results.nc",
+    "summary.json",
+    "figures",
+)
 
 
 def run_hash(config: Any) -> str:

@@ -16,6 +16,7 @@ from jaxticket.learners.family import Family, as_family
 from jaxticket.population import Fitting, Plan, join, pad, to_host
 from jaxticket.protocol import Protocol
 from jaxticket.train.steps import Training, batch_shapes
+from jaxticket.trainer.partway import Keeper, Keeping, Partway
 from jaxticket.trainer.placement import as_stream, place
 from jaxticket.trainer.segments import Interval, held, streamed
 from jaxticket.types import Data, Mask
@@ -30,6 +31,7 @@ class Networks(NamedTuple):
       keys: typed keys, one a network.
       hyperparameters: what each network's learner is made from; `()` if all have the same.
       begins: `int32[P]`, each network's own first step; `()` if all begin where training starts.
+      observed: what the criterion observed before `states`; `()` to begin anew.
     """
 
     states: LearnerState
@@ -37,6 +39,7 @@ class Networks(NamedTuple):
     keys: jax.Array
     hyperparameters: Any = ()
     begins: Any = ()
+    observed: Any = ()
 
 
 class Trained(NamedTuple):
@@ -68,6 +71,8 @@ def trainer(
     streaming: bool | None = None,
     resident_share: float = 0.5,
     ledger: Ledger | None = None,
+    keeper: Keeper | None = None,
+    keep_every: float = 60.0,
 ) -> Trainer:
     """Makes the function that trains populations, one compilation for all of one size.
 
@@ -85,6 +90,10 @@ def trainer(
         `jaxticket.trainer.placement.place` says.
       resident_share: the share of a device's memory that the splits may take.
       ledger: counts seconds and steps.
+      keeper: keeps networks that are partway, at evaluations, every `keep_every` seconds and where
+        `on_segment` raises; a later process that is given the same networks goes on from there,
+        to the same results. `None` keeps nothing.
+      keep_every: seconds.
 
     Returns:
       `run(networks, size, *, start=0, snapshots=(), on_segment=None) -> Trained`: trains the
@@ -94,6 +103,7 @@ def trainer(
       metrics `float32[P]`. Networks that begin later wait for their step.
     """
     ledger, family = ledger or Ledger(), as_family(learner)
+    keeping = Keeping(keeper, keep_every)
     placement = place(data, plan, streaming, resident_share)
     if placement.streams:
         ledger.note(str(placement))
@@ -124,20 +134,37 @@ def trainer(
         grid = protocol.boundaries(start)
         check_snapshots(protocol, start, snapshots)
         intervals = _intervals(start, grid, (*stops, *snapshots))
-        training, kept, rows = None, {}, {}
-        with contextlib.closing(segments(pad(networks, size), number, intervals)) as reached:
+        training, raised, kept, rows, current = None, None, {}, {}, networks
+        observed = jax.eval_shape(criterion.init, networks.states.params)
+        if partway := keeping.resume(networks, start, (networks.states, observed)):
+            kept, rows, here = partway.snapshots, partway.rows, partway.stop
+            intervals = [interval for interval in intervals if interval.stop > here]
+            current = networks._replace(states=partway.learner, observed=partway.observed)
+            if on_segment is not None:
+                on_segment(_made(begins, start, here), rows[here])
+        with contextlib.closing(segments(pad(current, size), number, intervals)) as reached:
             for interval, (training, metrics) in zip(intervals, reached, strict=True):
                 metrics, stop = _first(metrics, number), interval.stop
-                made = int((stop - np.clip(begins, interval.start, stop)).sum())
+                made = _made(begins, interval.start, stop)
                 ledger.network_steps += made
-                if on_segment is not None:
-                    on_segment(made, metrics)
                 if stop in grid or stop in stops:
                     # A stop off the grid is the first evaluation of those that begin there.
                     evaluated = begins <= stop if stop in grid else begins == stop
                     rows[stop] = _only(metrics, evaluated)
                 if stop in snapshots:
                     kept[stop] = _first(training.learner, number)
+                raised = raised or _tell(on_segment, made, metrics)
+                # Between two evaluations there are sums, which are not kept.
+                if stop not in grid:
+                    continue
+                if stop < protocol.steps and (raised or keeping.due):
+                    with ledger.phase("checkpoint"):
+                        learner, observed, _ = _first(training, number)
+                        keeping.keep(
+                            networks, start, Partway("", stop, learner, observed, rows, kept)
+                        )
+                if raised:
+                    raise raised
             trained = _first(training, number)
         names = rows[protocol.steps]
         curves = {name: np.stack([row[name] for row in rows.values()], axis=1) for name in names}
@@ -174,6 +201,22 @@ def _intervals(start: int, evaluations: tuple[int, ...], others: tuple[int, ...]
         intervals.append(Interval(here, stop, since))
         here, since = stop, stop if stop in evaluations else since
     return intervals
+
+
+def _made(begins: np.ndarray, start: int, stop: int) -> int:
+    return int((stop - np.clip(begins, start, stop)).sum())
+
+
+def _tell(
+    on_segment: Callable[..., None] | None, made: int, metrics: dict[str, np.ndarray]
+) -> BaseException | None:
+    """Tells, and gives back what was raised, so that the networks can be kept before it goes on."""
+    try:
+        if on_segment is not None:
+            on_segment(made, metrics)
+    except BaseException as error:
+        return error
+    return None
 
 
 def _count_flops(

@@ -70,6 +70,7 @@ def held(
     def begin_one(network: Any, examples: Any, start: Any) -> Any:
         train = {"train": examples}
         training = begin(criterion, protocol, network.states, network.keys, train, start)
+        training = training._replace(observed=_observed(criterion, network))
         return training, _no_sums(family, protocol, network, examples), _fixed(network)
 
     begin_all = populate(begin_one, plan, seldom=True)
@@ -127,7 +128,8 @@ def streamed(
     last_epoch = (protocol.steps - 1) // protocol.steps_an_epoch(stream.number)
 
     def begin_one(network: Any) -> Any:
-        state, observed = network.states, criterion.init(network.states.params)
+        state = network.states
+        observed = _observed(criterion, network)
         # Masked as `advance` does, which is not called before the first evaluation.
         state = with_params(state, masks.apply(state.params, network.masks))
         training = Training(state, observed, jnp.zeros(0, jnp.int32))
@@ -191,6 +193,12 @@ class _Fixed(NamedTuple):
 
 def _fixed(network: Any) -> _Fixed:
     return _Fixed(network.masks, network.keys, network.hyperparameters, network.begins)
+
+
+def _observed(criterion: Criterion, network: Any) -> Any:
+    """Gives what the criterion observed of a network until here."""
+    earlier = jax.tree.leaves(network.observed)
+    return network.observed if earlier else criterion.init(network.states.params)
 
 
 def _no_sums(family: Family, protocol: Protocol, network: Any, examples: Any) -> Metrics:

@@ -1,0 +1,148 @@
+"""Networks in the middle of their training, kept now and then so that a kill costs little.
+
+What is kept names the networks that it belongs to by a digest of all that they began with, so it
+is never taken for others: after another start, another plan or another version it is ignored, and
+the networks train from their beginning.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from jaxticket.keys import is_typed_key
+from jaxticket.population import hosts
+
+
+class Partway(NamedTuple):
+    """A population between two evaluations, on the host.
+
+    Attributes:
+      digest: of what it began with.
+      stop: the step that it has reached.
+      learner: the learner's states.
+      observed: what the criterion observed up to there.
+      rows: by step, what was evaluated until now.
+      snapshots: by step, the states kept until now.
+    """
+
+    digest: str
+    stop: int
+    learner: Any
+    observed: Any
+    rows: dict[int, dict[str, np.ndarray]]
+    snapshots: dict[int, Any]
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Keeps the newest population that is partway, in the place of any earlier one."""
+
+    def load(self) -> Mapping[str, Any] | None:
+        """Gives back what `save` was given; `None` if there is nothing that can be read."""
+        ...
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Keeps nested dicts of arrays, numbers and strings."""
+        ...
+
+
+class Keeping:
+    """Decides when a population in training is kept, and finds it again."""
+
+    def __init__(self, keeper: Keeper | None, seconds: float) -> None:
+        """Prepares; nothing is read before it is asked for.
+
+        Args:
+          keeper: where; `None` for nowhere.
+          seconds: of training that may be lost, plus one interval between evaluations.
+        """
+        self._keeper = keeper
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def resume(self, networks: Any, start: int, like: Any) -> Partway | None:
+        """Finds networks that an earlier process left partway.
+
+        Args:
+          networks: what they would begin with.
+          start: the step they would begin at.
+          like: `(learner, observed)`, trees of their structure.
+
+        Returns:
+          What is kept of these networks; `None` if nothing is.
+        """
+        self._last = time.monotonic()
+        content = None if self._keeper is None else self._keeper.load()
+        if content is None or content["digest"] != digest(networks, start):
+            return None
+        learner, observed = (jax.tree.structure(tree) for tree in like)
+        return Partway(
+            content["digest"],
+            int(content["stop"]),
+            _unlisted(learner, content.get("learner", {})),
+            _unlisted(observed, content.get("observed", {})),
+            {int(step): dict(row) for step, row in content["rows"].items()},
+            {int(s): _unlisted(learner, kept) for s, kept in content.get("snapshots", {}).items()},
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed, by the clock of the first process."""
+        if self._keeper is None:
+            return False
+        return hosts.once(lambda: time.monotonic() - self._last >= self._seconds)
+
+    def keep(self, networks: Any, start: int, partway: Partway) -> None:
+        """Keeps a population.
+
+        Args:
+          networks: what it began with.
+          start: the step it began at.
+          partway: where it is; its digest is filled in.
+        """
+        if self._keeper is None:
+            return
+        content = {
+            "digest": digest(networks, start),
+            "stop": partway.stop,
+            "learner": _listed(partway.learner),
+            "observed": _listed(partway.observed),
+            "rows": {str(step): row for step, row in partway.rows.items()},
+            "snapshots": {str(step): _listed(tree) for step, tree in partway.snapshots.items()},
+        }
+        self._keeper.save(content)
+        self._last = time.monotonic()
+
+
+def digest(networks: Any, start: int) -> str:
+    """Names networks by everything that they begin with.
+
+    Args:
+      networks: arrays and typed keys, all on the host or readable from it.
+      start: the step they begin at.
+
+    Returns:
+      64 hexadecimal digits.
+
+    Example:
+      >>> digest({"w": np.zeros(2)}, 0) == digest({"w": np.zeros(2)}, 0) != digest({}, 0)
+      True
+    """
+    found = hashlib.sha256(f"{start} {jax.tree.structure(networks)}".encode())
+    for leaf in jax.tree.leaves(networks):
+        array = np.asarray(jax.random.key_data(leaf) if is_typed_key(leaf) else leaf)
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def _listed(tree: Any) -> dict[str, Any]:
+    return {f"{place:05}": leaf for place, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def _unlisted(structure: Any, leaves: Mapping[str, Any]) -> Any:
+    return jax.tree.unflatten(structure, [leaves[place] for place in sorted(leaves)])
