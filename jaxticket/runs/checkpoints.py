@@ -11,7 +11,7 @@ from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
 from jaxticket.population import hosts
 from jaxticket.records import Coordinate, Origin, Record, Template
-from jaxticket.runs.partway import PartwayFiles
+from jaxticket.runs.partway import PartwayFile
 
 try:
     import orbax.checkpoint.v1 as ocp  # pyright: ignore[reportMissingImports]
@@ -37,7 +37,7 @@ class CheckpointStore:
         Args:
           directory: where the steps are; networks that are partway are kept beside it.
         """
-        self.partway = PartwayFiles(directory.with_name(f"{directory.name}-partway"))
+        self.partway = PartwayFile(directory.with_name(f"{directory.name}-partway.npz"))
         self._checkpointer = ocp.training.Checkpointer(
             str(directory.absolute()), cleanup_tmp_directories=True
         )
@@ -56,7 +56,6 @@ class CheckpointStore:
     def close(self) -> None:
         """Waits for what is being saved."""
         self._checkpointer.close()
-        self.partway.close()
 
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what was saved, with the trees that `template` describes."""

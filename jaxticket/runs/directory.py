@@ -22,7 +22,7 @@ _OURS = (
     "config.json",
     "environment.json",
     "checkpoints",
-    "checkpoints-partway",
+    "checkpoints-partway.npz",
     "results.nc",
     "summary.json",
     "figures",

@@ -1,79 +1,76 @@
-"""Where networks in the middle of their training are kept: one Orbax step, the newest."""
+"""Where networks in the middle of their training are kept: one file, always whole."""
 
-import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
-
-try:
-    import orbax.checkpoint.v1 as ocp  # pyright: ignore[reportMissingImports]
-except ImportError:  # where the v1 API has not left its first home
-    import orbax.checkpoint.experimental.v1 as ocp
+from jaxticket.runs.files import replacing
 
 
-class PartwayFiles:
-    """Keeps one population under `directory`; see `jaxticket.trainer.Keeper`.
+class PartwayFile:
+    """Keeps the newest population that is partway; see `jaxticket.trainer.Keeper`.
 
-    Each one is written whole before the one before it goes, so a kill in between leaves one of
-    them. Nothing is made before something is kept.
+    The file is an NumPy archive of plain arrays by path, each with a checksum.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Names the folder.
+    def __init__(self, path: Path) -> None:
+        """Names the file; nothing is made before something is kept.
 
         Args:
-          directory: where.
+          path: of the file.
         """
-        self._directory = directory
-        self._opened: Any = None
+        self.path = path
 
-    def load(self) -> Mapping[str, Any] | None:
+    def load(self) -> dict[str, Any] | None:
         """Gives back what was kept; a line says so where it cannot be read."""
-        if not hosts.once(self._directory.is_dir):
-            return None
-        latest = self._checkpointer().latest
-        if latest is None:
+        if not hosts.once(self.path.is_file):
             return None
         try:
-            facts: Any = self._checkpointer().metadata(latest.step).custom_metadata
-            arrays = self._checkpointer().load_checkpointables(latest.step, {"networks": None})
-        except Exception as error:  # whatever a damaged file makes Orbax raise
+            with np.load(self.path, allow_pickle=False) as archive:
+                return _nested({name: archive[name] for name in archive.files})
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             print_note(
-                f"{self._directory}: cannot be read ({type(error).__name__}); the networks that "
-                "were in training begin again"
+                f"{self.path}: cannot be read ({type(error).__name__}); the networks that were in "
+                "training begin again"
             )
             return None
-        return {**facts, **arrays["networks"]}
 
     def save(self, content: dict[str, Any]) -> None:
-        """Keeps a population; returns when it is safe."""
-        facts = {name: part for name, part in content.items() if not isinstance(part, dict)}
-        arrays = {name: part for name, part in content.items() if isinstance(part, dict) and part}
-        latest = self._checkpointer().latest
-        self._checkpointer().save_checkpointables(
-            0 if latest is None else latest.step + 1, {"networks": arrays}, custom_metadata=facts
-        )
-
-    def close(self) -> None:
-        """Waits for what is being written."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        """Keeps a population; returns when it is safe. A line says so where it cannot be."""
+        try:
+            hosts.once(lambda: self._write(dict(_flat(content))))
+        except OSError as error:
+            # What is finished is kept elsewhere, so training may go on.
+            print_note(f"{self.path}: cannot be written ({error.strerror}); training goes on")
 
     def clear(self) -> None:
         """Removes what is kept, once nothing is in training any more."""
-        self.close()
-        hosts.once(lambda: shutil.rmtree(self._directory, ignore_errors=True))
+        hosts.once(lambda: self.path.unlink(missing_ok=True))
 
-    def _checkpointer(self) -> Any:
-        if self._opened is None:
-            latest: Any = ocp.training.preservation_policies.LatestN(1)
-            self._opened = ocp.training.Checkpointer(
-                str(self._directory.absolute()),
-                preservation_policy=latest,
-                cleanup_tmp_directories=True,
-            )
-        return self._opened
+    def _write(self, arrays: dict[str, Any]) -> None:
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    for name, part in tree.items():
+        if isinstance(part, dict):
+            yield from _flat(part, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", np.asarray(part)
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree

@@ -77,11 +77,11 @@ class Keeping:
         """
         self._last = time.monotonic()
         content = None if self._keeper is None else self._keeper.load()
-        if content is None or content["digest"] != digest(networks, start):
+        if content is None or str(content["digest"]) != digest(networks, start):
             return None
-        learner, observed = (jax.tree.structure(tree) for tree in like)
+        learner, observed = like
         return Partway(
-            content["digest"],
+            str(content["digest"]),
             int(content["stop"]),
             _unlisted(learner, content.get("learner", {})),
             _unlisted(observed, content.get("observed", {})),
@@ -144,5 +144,8 @@ def _listed(tree: Any) -> dict[str, Any]:
     return {f"{place:05}": leaf for place, leaf in enumerate(jax.tree.leaves(tree))}
 
 
-def _unlisted(structure: Any, leaves: Mapping[str, Any]) -> Any:
-    return jax.tree.unflatten(structure, [leaves[place] for place in sorted(leaves)])
+def _unlisted(like: Any, leaves: Mapping[str, Any]) -> Any:
+    """Rebuilds a tree; NumPy reads back the bits of JAX's own number formats, not their names."""
+    wanted, structure = jax.tree.flatten(like)
+    pairs = zip(wanted, (leaves[place] for place in sorted(leaves)), strict=True)
+    return jax.tree.unflatten(structure, [leaf.view(one.dtype) for one, leaf in pairs])
