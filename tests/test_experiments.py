@@ -159,6 +159,45 @@ def test_kill_9_and_the_same_command_give_the_same_results(smoke, tmp_path):
         assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), first, second))
 
 
+def until(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_at_the_next_evaluation_and_nothing_is_lost(number, smoke, tmp_path):
+    out = tmp_path / "run"
+    words, options = command("--preset", "smoke", "--check", "--out", out)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    until((out / "checkpoints").is_dir, process)
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, message
+    assert "ending at the next evaluation; interrupt again to end at once" in message
+    assert f"interrupted ({number.name}): rerun the same command to go on from here" in message
+    assert "Traceback" not in message
+    again = subprocess.run(words, capture_output=True, **options)
+    assert again.returncode == 0, again.stderr
+    assert (out / "results.nc").read_bytes() == (smoke[1] / "results.nc").read_bytes()
+    assert not list(out.glob("checkpoints-partway*"))
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    long = ("--steps", "2000it", "--evaluate-every", "2000it", "--width", "2")
+    words, options = command("--preset", "smoke", *long, "--out", tmp_path / "run")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    until((tmp_path / "run" / "checkpoints").is_dir, process)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "interrupted again: rerun the same command" in message
+
+
 def test_a_diverging_run_ends_with_what_diverged_and_keeps_its_results(tmp_path, capsys):
     code, text = run(*TINY, "--learning-rate", "1e30", "--arms", "ticket", "--out", tmp_path / "r")
     assert code == 1

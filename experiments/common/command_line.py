@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from experiments.common import distributed
+from experiments.common.interruption import InterruptionError
 from experiments.common.steps import command_line_registry
 from jaxticket.errors import TicketError, unknown
 from jaxticket.population.hosts import SharedError
@@ -17,7 +18,7 @@ from jaxticket.population.hosts import SharedError
 Config = TypeVar("Config")
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes: bad input; a claim that does not hold or a network that diverged; Ctrl-C."""
+"""Exit codes: bad input; a claim that does not hold or a network that diverged; Ctrl-C at once."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def run_main(main: Callable[[], int]) -> None:
         code, message = main(), ""
     except TicketError as error:
         code, message, together = MISUSE, f"error: {error}", isinstance(error, SharedError)
+    except InterruptionError as error:
+        code, message = error.code, str(error)
     except KeyboardInterrupt:
         code, message = INTERRUPTED, "\ninterrupted: rerun the same command to go on from here"
         together = False

@@ -12,7 +12,6 @@ from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, check_configuration
 from experiments.common.distributed import join
-from experiments.common.progress import ProgressDisplay
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
 from experiments.common.session import complete, device_line, execute, report
@@ -20,7 +19,7 @@ from jaxticket import criteria, data, find_tickets, prune, recipes
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
-from jaxticket.imp import DEFAULT, Pruning, Scoring, Variant, check_variants
+from jaxticket.imp import DEFAULT, Progress, Pruning, Scoring, Variant, check_variants
 from jaxticket.imp.variants import make_schedules
 from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
@@ -141,7 +140,7 @@ def run(
     claims = experiment.claims(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
 
-    def search(store: Store, progress: ProgressDisplay) -> Result:
+    def search(store: Store, on_progress: Callable[[Progress], None]) -> Result:
         return find_tickets(
             problem.family if swept else problem.family({}),
             problem.splits,
@@ -163,7 +162,7 @@ def run(
             streaming=config.streaming,
             store=source or store,
             ledger=ledger,
-            on_progress=progress,
+            on_progress=on_progress,
         )
 
     def measure(result: Result) -> xarray.Dataset:

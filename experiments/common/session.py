@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 
 from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
+from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import (
     claims_table,
@@ -18,6 +19,7 @@ from experiments.common.report import (
 from jaxticket.analysis import Claim, judge
 from jaxticket.costs import Ledger
 from jaxticket.data import Dataset
+from jaxticket.imp import Progress
 from jaxticket.population import Plan, hosts
 from jaxticket.records import Result, Store
 from jaxticket.runs import (
@@ -33,7 +35,7 @@ from jaxticket.runs import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Search = Callable[[Store, ProgressDisplay], Result]
+Search = Callable[[Store, Callable[[Progress], None]], Result]
 Measure = Callable[[Result], xarray.Dataset]
 Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
 Tables = Callable[[xarray.Dataset], list[RenderableType]]
@@ -85,10 +87,16 @@ def execute(
     directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
     with (
         ledger,
+        Interruption().caught() as interruption,
         CheckpointStore(directory.checkpoints) as store,
-        ProgressDisplay(console, config.levels) as progress,
+        ProgressDisplay(console, config.levels) as display,
     ):
-        result = search(store, progress)
+
+        def on_progress(progress: Progress) -> None:
+            display(progress)
+            interruption.check(progress)
+
+        result = search(store, on_progress)
 
     with ledger.phase("report"):
         results = measure(result)
