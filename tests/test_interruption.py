@@ -22,7 +22,7 @@ def test_a_signal_is_remembered_until_the_next_evaluation_and_handlers_come_back
         os.kill(os.getpid(), signal.SIGTERM)
         # What is finished needs no ending.
         interruption.check(progress(10))
-        with pytest.raises(InterruptionError, match="SIGTERM.*rerun the same command") as caught:
+        with pytest.raises(InterruptionError, match=r"SIGTERM.*rerun the same command") as caught:
             interruption.check(progress(4))
     assert caught.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before

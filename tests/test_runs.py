@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import json
 import os
+import subprocess
+import sys
 
 import cases
 import chex
@@ -214,23 +216,24 @@ def test_only_changed_science_enters_the_hash():
 
 
 def test_a_directory_of_another_configuration_is_left_alone(tmp_path):
-    runs.RunDirectory("small", Config(), tmp_path / "run")
+    runs.RunDirectory("small", Config(), tmp_path / "run").close()
     before = (tmp_path / "run" / "config.json").read_bytes()
     with pytest.raises(TicketError, match=r"another configuration \(rate 0.2 there, 0.3 now\)"):
         runs.RunDirectory("small", Config(rate=0.3), tmp_path / "run")
     with pytest.raises(TicketError, match="experiment 'small' there"):
         runs.RunDirectory("other", Config(), tmp_path / "run")
     assert (tmp_path / "run" / "config.json").read_bytes() == before
-    assert os.listdir(tmp_path / "run") == ["config.json"]
+    assert sorted(os.listdir(tmp_path / "run")) == [".lock", "config.json"]
 
 
 def test_fresh_discards_a_run_and_nothing_else(tmp_path):
     run = runs.RunDirectory("small", Config(), tmp_path)
+    run.close()
     run.checkpoints.mkdir()
     (tmp_path / "summary.json").write_text("{}")
     (tmp_path / "notes.txt").write_text("mine")
     runs.RunDirectory("small", Config(rate=0.3), tmp_path, fresh=True)
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "notes.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".lock", "config.json", "notes.txt"]
     assert json.loads((tmp_path / "config.json").read_text())["config"]["rate"] == 0.3
 
 
@@ -313,3 +316,28 @@ def test_batch_statistics_and_criterion_states_survive(tmp_path):
 def test_a_protocol_of_nothing_is_refused():
     with pytest.raises(TicketError, match="steps: got 0, expected at least 1"):
         Protocol(0, 1, 1)
+
+
+def test_a_folder_in_use_is_refused_and_one_whose_process_was_killed_is_not(tmp_path):
+    out = tmp_path / "run"
+    program = (
+        "import dataclasses, sys, time; from jaxticket import runs\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Config:\n    levels: int = 3\n"
+        f"kept = runs.RunDirectory('small', Config(), runs.files.Path({str(out)!r}))\n"
+        "print('open', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "open\n"
+    where = f"is in use by process {holder.pid} on .* since .*another --out"
+    for fresh in (False, True):
+        with pytest.raises(TicketError, match=where):
+            runs.RunDirectory("small", Config(), out, fresh=fresh)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    first = runs.RunDirectory("small", Config(), out)
+    with pytest.raises(TicketError, match=f"is in use by process {os.getpid()} "):
+        runs.RunDirectory("small", Config(), out)
+    first.close()
+    runs.RunDirectory("small", Config(), out).close()

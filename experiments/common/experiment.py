@@ -1,5 +1,6 @@
 """One experiment from the command line to its verdicts: all that its module does not say."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -168,25 +169,26 @@ def run(
     def measure(result: Result) -> xarray.Dataset:
         return experiment.measure(problem, result, to_dataset(result))
 
-    if not complete(directory):
-        console.print(
-            f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
-        )
-        execute(
-            directory,
-            config,
-            dataset,
-            problem.plan,
-            search,
-            measure,
-            experiment.draw,
-            claims,
-            console,
-            ledger,
-        )
-    exact_only = config.preset == "smoke"
-    tables = experiment.tables
-    return report(directory, tables, console, check=config.check, exact_only=exact_only)
+    with contextlib.closing(directory):
+        if not complete(directory):
+            console.print(
+                f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
+            )
+            execute(
+                directory,
+                config,
+                dataset,
+                problem.plan,
+                search,
+                measure,
+                experiment.draw,
+                claims,
+                console,
+                ledger,
+            )
+        exact_only = config.preset == "smoke"
+        tables = experiment.tables
+        return report(directory, tables, console, check=config.check, exact_only=exact_only)
 
 
 def _prepare(

@@ -14,9 +14,12 @@ from jaxticket.errors import TicketError
 from jaxticket.population import hosts
 from jaxticket.runs.environment import describe_environment
 from jaxticket.runs.files import as_json, read_json, write_json
+from jaxticket.runs.locking import Lock
 
 _PATIENCE = 60.0
 """Seconds that a network file system may take to show a file to another host."""
+
+_LOCK = ".lock"
 
 _OURS = (
     "config.json",
@@ -70,7 +73,8 @@ class RunDirectory:
     ) -> None:
         """Opens or makes the folder, without writing into a folder that is not ours.
 
-        Of several processes all call this, and the first one writes.
+        No other process can open it before `close`. Of several processes of one run all call
+        this, and the first one writes.
 
         Args:
           experiment: its name.
@@ -79,7 +83,7 @@ class RunDirectory:
           fresh: discard what an earlier run left there.
 
         Raises:
-          TicketError: if the folder belongs to something else or cannot be written.
+          TicketError: if the folder belongs to something else, is in use or cannot be written.
         """
         self.experiment = experiment
         self.path = out or Path("runs") / experiment / run_hash(config)
@@ -90,8 +94,15 @@ class RunDirectory:
             "config": as_json(config),
         }
         hosts.check_same("configuration", f"{experiment} {run_hash(config)}")
+        self._lock: Lock | None = None
         hosts.once(lambda: self._open(config, fresh))
         self._check_shared()
+
+    def close(self) -> None:
+        """Lets other processes have the folder; a process that ends does so anyway."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     @property
     def checkpoints(self) -> Path:
@@ -139,11 +150,26 @@ class RunDirectory:
 
     def _open(self, config: Any, fresh: bool) -> None:
         self._check_place()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.path / _LOCK)
+            self._begin(config, fresh)
+        except TicketError:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise TicketError(
+                f"--out {self.path}: cannot be written ({error.strerror}); choose a folder of yours"
+            ) from None
+
+    def _begin(self, config: Any, fresh: bool) -> None:
         if fresh:
             self._discard()
         elif self._config_file.exists():
             self._check_same(config)
-        self._make()
+        if not self._config_file.exists():
+            write_json(self._config_file, self._content)
 
     def _check_shared(self) -> None:
         """Checks that what the first process has made is there for this one too."""
@@ -167,9 +193,9 @@ class RunDirectory:
             )
 
     def _is_ours(self) -> bool:
-        # A run that was killed while config.json was being written left only that.
+        # A run that was killed while config.json was being written left only these.
         names = {path.name for path in self.path.iterdir()}
-        return "config.json" in names or names == {".config.json.partial"}
+        return "config.json" in names or names <= {_LOCK, ".config.json.partial"}
 
     def _check_same(self, config: Any) -> None:
         there = read_json(self._config_file)
@@ -195,18 +221,6 @@ class RunDirectory:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-    def _make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self._config_file.exists():
-                write_json(self._config_file, self._content)
-            (self.path / ".writable").touch()
-            (self.path / ".writable").unlink()
-        except OSError as error:
-            raise TicketError(
-                f"--out {self.path}: cannot be written ({error.strerror}); choose a folder of yours"
-            ) from None
 
 
 def _science(config: Any) -> list[dataclasses.Field[Any]]:
