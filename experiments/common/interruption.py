@@ -51,7 +51,7 @@ class Interruption:
           grace: seconds from the first signal to the end of the process, whatever it does then.
         """
         self._grace = grace
-        self._received: int | None = None
+        self._received = 0
         self._timer: threading.Timer | None = None
 
     def check(self, progress: Progress) -> None:
@@ -61,10 +61,10 @@ class Interruption:
           progress: from `find_tickets`.
 
         Raises:
-          InterruptionError: if one came; in every process of several, where the first one got it.
+          InterruptionError: if one came; of several processes in all, whichever got it.
         """
-        received = hosts.once(lambda: self._received)
-        if received is not None and progress.done < progress.total:
+        received = hosts.largest(self._received)
+        if received and progress.done < progress.total:
             raise InterruptionError(received)
 
     @contextlib.contextmanager
@@ -88,7 +88,7 @@ class Interruption:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self._received is not None:
+        if self._received:
             self._end(f"interrupted again: {_GO_ON}")
         self._received = number
         _say("ending at the next evaluation; interrupt again to end at once")

@@ -109,6 +109,22 @@ def check_same(what: str, value: str) -> None:
         )
 
 
+def largest(value: int) -> int:
+    """Finds the largest of all processes' values, in every process.
+
+    Args:
+      value: this process's.
+
+    Returns:
+      The largest.
+
+    Example:
+      >>> largest(3)
+      3
+    """
+    return int(multihost_utils.process_allgather(np.int32(value)).max()) if several() else value
+
+
 def place(tree: Any, sharding: Sharding) -> Any:
     """Puts the same host values, which every process holds, on devices of all processes.
 
