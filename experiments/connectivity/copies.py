@@ -188,6 +188,6 @@ def _begin(results: xarray.Dataset) -> int:
     """Finds the step at which pruned networks begin: there is no evaluation before it."""
     if results.sizes["level"] < 2:
         return 0
-    there = np.isfinite(results["test_loss"].isel(level=slice(1, None)))
-    there = there.any([dim for dim in there.dims if dim != "step"]).values
+    losses = results["test_loss"].isel(level=slice(1, None)).transpose(..., "step").values
+    there = np.isfinite(losses).reshape(-1, losses.shape[-1]).any(axis=0)
     return int(results["step"].values[int(there.argmax())])

@@ -22,8 +22,8 @@ from jaxticket.structure import trace
 from jaxticket.types import Model
 
 KINDS = ("identical", "same start", "independent", "aligned", "curve")
-"""A network with itself; two orders of the data from W_k of the last k; two initialisations, as they
-are, after the units of the second were permuted, and on a curve whose middle is trained."""
+"""A network with itself; two orders of the data from W_k of the last k; two initialisations, as
+they are, after the units of the second were permuted, and on a curve whose middle is trained."""
 
 STATISTICS = ("interpolated", "recomputed")
 

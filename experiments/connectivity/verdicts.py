@@ -1,6 +1,5 @@
 """Claims about connectivity, each from results with a paired interval over replicates."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,19 +8,15 @@ from scipy import stats
 
 from experiments.common import lottery
 from experiments.common.instability import STABLE
+from experiments.connectivity import dense_verdicts
+from experiments.connectivity.comparing import Values, more
+from experiments.connectivity.dense_verdicts import LMC
 from jaxticket.analysis import Claim, mean_interval
 from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
 
-LMC = "Frankle et al. 2020, arXiv 1912.05671"
 EVCI = "Evci et al. 2022, arXiv 2010.03533, section 4 (unverified)"
 REBASIN = "Ainsworth et al. 2023, arXiv 2209.04836 (unverified)"
 GARIPOV = "Garipov et al. 2018, arXiv 1802.10026 (unverified)"
-
-EXACT = 1e-3
-"""How far outputs may be from what they were where only the order of sums is another."""
-
-Values = Callable[[xarray.Dataset], "np.ndarray | str"]
-"""Numbers of all replicates, or what the run lacks."""
 
 
 def claims(percent: float) -> list[Claim]:
@@ -36,23 +31,23 @@ def claims(percent: float) -> list[Claim]:
     unstable = "where the dense network is unstable at the first k"
     return [
         *lottery.exact_claims(),
-        _identical(),
-        _function_kept(),
+        dense_verdicts.identical(),
+        dense_verdicts.function_kept(),
         _dense_unstable(),
-        _more(
+        more(
             "dense-barrier-falls",
             "the barrier of dense networks is lower from the last step k than from the first",
             f"{LMC}, section 3",
             _dense(first=True),
             _dense(first=False),
         ),
-        _independent_apart(),
-        _kinds("independent", "same start", f"{LMC}, section 3"),
-        _kinds("independent", "aligned", REBASIN),
-        _kinds("independent", "curve", GARIPOV),
+        dense_verdicts.independent_apart(),
+        dense_verdicts.kind_below("independent", "same start", f"{LMC}, section 3"),
+        dense_verdicts.kind_below("independent", "aligned", REBASIN),
+        dense_verdicts.kind_below("independent", "curve", GARIPOV),
         *(
             _if_unstable(
-                _more(
+                more(
                     f"ticket-below-{control}-{percent:g}",
                     f"at {percent:g} % and the last k, the barrier of {control} is higher than the "
                     f"ticket's, {unstable}",
@@ -83,7 +78,7 @@ def _returns(percent: float) -> list[Claim]:
         "tickets",
     }
     return [
-        _more(
+        more(
             f"ticket-returns-{measure.replace('_', '-')}-{percent:g}",
             f"at {percent:g} % and the last k, {text}",
             EVCI,
@@ -92,34 +87,6 @@ def _returns(percent: float) -> list[Claim]:
         )
         for (measure, relation), text in words.items()
     ]
-
-
-def _identical() -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        if "dense_barrier" not in results:
-            return not_computable("needs two replicates")
-        largest = float(np.abs(results["dense_barrier"].sel(kind="identical")).max(skipna=False))
-        return Evidence(largest, None, largest == 0)
-
-    statement = "a network has no barrier to itself, whatever its batch statistics"
-    return Claim("identical-pair", statement, "definition", "exactly 0", exact=True, test=test)
-
-
-def _function_kept() -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        if "alignment_error" not in results:
-            return not_computable("needs two replicates")
-        largest = float(results["alignment_error"].max(skipna=False))
-        return Evidence(largest, None, largest < EXACT)
-
-    return Claim(
-        "alignment-keeps-the-function",
-        "networks whose units were permuted give the outputs that they gave before",
-        "arithmetic",
-        f"largest relative change below {EXACT:g}",
-        exact=True,
-        test=test,
-    )
 
 
 def _dense_unstable() -> Claim:
@@ -168,55 +135,6 @@ def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
         return np.nan
     result: Any = stats.spearmanr(first[known], second[known])
     return float(result.statistic)
-
-
-def _independent_apart() -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        values = _of_kind("independent")(results)
-        if isinstance(values, str):
-            return not_computable(f"needs {values}")
-        return by_interval(values, lambda interval: interval.low > STABLE)
-
-    return Claim(
-        "independent-have-a-barrier",
-        "dense networks of two initialisations have a barrier",
-        f"{LMC}, section 3",
-        f"95 % interval of the barrier above {STABLE:.0%}",
-        exact=False,
-        test=test,
-    )
-
-
-def _of_kind(kind: str) -> Values:
-    def values(results: xarray.Dataset) -> np.ndarray | str:
-        if "dense_barrier" not in results:
-            return "two replicates"
-        found = results["dense_barrier"].sel(kind=kind, statistics="recomputed").values
-        return found if np.isfinite(found).any() else f"a pair of the kind {kind!r}"
-
-    return values
-
-
-def _kinds(higher: str, lower: str, source: str) -> Claim:
-    names = [kind.replace(" ", "-") for kind in (lower, higher)]
-    statement = f"dense pairs: the barrier of {lower} is lower than that of {higher}"
-    return _more(
-        f"{names[0]}-below-{names[1]}", statement, source, _of_kind(higher), _of_kind(lower)
-    )
-
-
-def _more(name: str, statement: str, source: str, higher: Values, lower: Values) -> Claim:
-    """Claims that numbers are higher than others, paired by replicate."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        found = [values(results) for values in (higher, lower)]
-        for one in found:
-            if isinstance(one, str):
-                return not_computable(f"needs {one}")
-        return greater(np.subtract(*found))
-
-    expected = "95 % interval of the difference above 0"
-    return Claim(name, statement, source, expected, exact=False, test=test)
 
 
 def _dense(*, first: bool) -> Values:
