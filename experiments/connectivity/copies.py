@@ -128,7 +128,7 @@ def compare(
       `float64[pairs]` by the names in `MEASURES`.
     """
     learner, test = problem.family({}), problem.dataset.test
-    state = learner.init(jax.random.key(problem.config.seed))
+    state = any_state(learner)
     networks = {str(one): result.network(*one, name) for pair in pairs for one in pair}
     stacked, rows = together(networks), rows_of(networks, pairs)
     first, second = (jax.tree.map(lambda leaf, at=at: leaf[at], stacked) for at in rows.T)
@@ -141,6 +141,19 @@ def compare(
         "ensemble_gain": ensemble_gain(one, other, np.asarray(test.labels)),
         "loss_distance": loss_distance(*(outputs.losses[at] for at in rows.T)),
     }
+
+
+def any_state(learner: Any) -> Any:
+    """Makes a state that lends networks all but their params and model state, by compiling none.
+
+    Args:
+      learner: whose.
+
+    Returns:
+      The state, zeros on the host.
+    """
+    like = jax.eval_shape(learner.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
 
 
 def rows_of(networks: Mapping[str, Network], pairs: Sequence[tuple[Place, Place]]) -> np.ndarray:
@@ -158,7 +171,7 @@ def _matrix(problem: Any, result: Result, name: str) -> dict[str, Any]:
     learner = problem.family({})
     found = barrier_matrix(
         learner,
-        learner.init(jax.random.key(problem.config.seed)),
+        any_state(learner),
         together({str(one): result.network(*one, name) for one in places}),
         problem.dataset.test,
         problem.plan,

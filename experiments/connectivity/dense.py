@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.connectivity.copies import any_state
 from jaxticket.analysis import (
     Fitting,
     Networks,
@@ -44,8 +45,8 @@ def measured(problem: Any, result: Result, last: str) -> dict[str, Any]:
     """
     if result.replicates < 2:
         return {}
-    key = jax.random.key(problem.config.seed)
-    learner, state = problem.family({}), problem.family({}).init(key)
+    learner = problem.family({})
+    state = any_state(learner)
     name, number = result.variants[0], result.replicates
     first = together(
         {f"replicate {r}": result.network("ticket", 0, r, name) for r in range(number)}
@@ -125,7 +126,7 @@ def _curves(problem: Any, first: Networks, second: Networks, recompute: Any) -> 
     optimizer = make_optimizer("momentum", config.curve_learning_rate)
     return curve_barriers(
         learner,
-        learner.init(key),
+        any_state(learner),
         first,
         second,
         everywhere,
