@@ -98,7 +98,7 @@ def test_a_loss_that_is_not_finite_is_shown_where_it_is():
     def evaluate(state, mask, examples):
         w = state.params["w"]
         loss = jnp.where(jnp.abs(w) < 0.1, jnp.nan, jnp.where(w > 2, jnp.inf, w * w))
-        return {"loss": loss, "accuracy": jnp.float32(0.75) + 0 * loss.astype(jnp.float32) * 0}
+        return {"loss": loss, "accuracy": jnp.float32(0.75)}
 
     learner = Learner(init=None, step=None, evaluate=evaluate, restart=None)
     state = TrainState({"w": np.float32(0)}, {}, ())
@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_finite_is_shown_where_it_is():
     assert np.isnan(loss["barriers"][2, 2])
     assert loss["barriers"][0, 0] == 0
     # Of 1 and 3: infinite at an end, so that there is no mean of the ends.
-    assert loss["barriers"][1, 2] != loss["barriers"][1, 2] or np.isneginf(loss["barriers"][1, 2])
+    assert np.isnan(loss["barriers"][1, 2])
 
 
 def test_networks_side_by_side_must_be_alike():
