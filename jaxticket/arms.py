@@ -43,6 +43,10 @@ ARMS: dict[str, Arm] = {
     "isometric": Arm("ticket", "isometric", "the same, under masks of any structure?"),
     "rewound": Arm("ticket", "rewind", "what if tickets of other retraining are rewound?"),
     "copy": Arm("ticket", "rewind", "is the ticket stable to the data's order?", order="copy"),
+    "reinit_copy": Arm("ticket", "reinit", "is reinit stable to the data's order?", order="copy"),
+    "shuffle_copy": Arm(
+        "shuffle", "rewind", "is shuffle stable to the data's order?", order="copy"
+    ),
     "dense": Arm("dense", "rewind", "is the dense network stable, level against level?"),
     "frozen": Arm("ticket", "rewind", "is zero the right value to prune to?", "initial"),
     "frozen_unless_shrunk": Arm(

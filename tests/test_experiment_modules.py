@@ -30,6 +30,7 @@ def run(name, *words):
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
     wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
+    wanted |= {"connectivity"}
     assert wanted <= set(NAMES)
 
 
@@ -135,6 +136,13 @@ BAD = [
     ("supermask", ["--widths", "nan"], "--widths: got nan"),
     ("supermask", ["--widths", "0.1"], "--widths: got 0.1 twice"),
     ("supermask", ["--levels", "2"], "--levels 2 --arms ticket: expected 1 and ticket"),
+    ("connectivity", ["--arms", "ticket", "copy"], "--arms: got no reinit, no reinit_copy, no"),
+    ("connectivity", ["--levels", "2"], "--levels 2 --replicates 2: expected 3 and 2 or more"),
+    ("connectivity", ["--points", "1"], "--points: got 1"),
+    ("connectivity", ["--percent", "0"], "--percent: got 0"),
+    ("connectivity", ["--statistics-examples", "9"], "--statistics-examples: got 9, expected at"),
+    ("connectivity", ["--curve-steps", "0"], "--curve-steps: got 0"),
+    ("connectivity", ["--rewind-steps", "0it", "0ep"], "which are the steps .0., expected diff"),
     ("dynamic", ["--levels", "2"], "--levels 2 --arms ticket: expected one level"),
     ("dynamic", ["--arms", "ticket", "reinit"], "--levels 1 --arms ticket reinit: expected one"),
     ("dynamic", ["--rules", "static", "rigll"], "unknown rule 'rigll'.*rigl"),

@@ -6,14 +6,14 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from jaxticket.analysis.comparable import check_alike
 from jaxticket.errors import TicketError, unknown
-from jaxticket.masks.basic import leaves_by_path
 from jaxticket.types import Metrics, ModelState, Params
 
-Statistics = Literal["interpolated", "recomputed"]
-"""Which batch statistics a network on the line has: those between the two ends', or its own."""
+Statistics = Literal["interpolated", "recomputed", "kept"]
+"""Which batch statistics a network on the line has: those between the two ends', its own, or those
+of the nearer end."""
 
 Recompute = Callable[[Params, ModelState], ModelState]
 """`recompute(params, model_state) -> model_state`, given the interpolated one."""
@@ -72,7 +72,8 @@ def linear_path(
       second: W₂, likewise.
       points: how many α, as `alphas` gives them.
       statistics: `interpolated`, where every float of the model state lies on the line too;
-        `recomputed`, where `recompute` gives it at every α, at both ends too.
+        `recomputed`, where `recompute` gives it at every α, at both ends too; `kept`, where it is
+        that of the nearer end, the first's in the middle.
       recompute: for `recomputed` only. The data it needs are constants of the compiled program.
 
     Returns:
@@ -91,11 +92,46 @@ def linear_path(
     Source: 1912.05671, section 2. That the paper interpolates batch statistics, as the default
     does, is unverified.
     """
+    between = lambda alpha: interpolate(first.params, second.params, alpha)  # noqa: E731
+    return evaluate_along(evaluate, between, first, second, points, statistics, recompute)
+
+
+def evaluate_along(
+    evaluate: Callable[[Params, ModelState], Metrics],
+    params_at: Callable[[jax.Array], Params],
+    first: Any,
+    second: Any,
+    points: int,
+    statistics: Statistics,
+    recompute: Recompute | None,
+) -> Metrics:
+    """Evaluates networks along any path between two, as `linear_path` does along the line.
+
+    Args:
+      evaluate: as there.
+      params_at: `params_at(alpha) -> params`, the second network's at α = 0.
+      first: the network at α = 1, of which the model state is read.
+      second: that at α = 0.
+      points: as in `linear_path`.
+      statistics: likewise; what is interpolated is so on the line between the two ends.
+      recompute: likewise.
+
+    Returns:
+      `float[points]` by metric.
+
+    Raises:
+      TicketError: as `linear_path`.
+
+    Example: see `linear_path`.
+    """
     _check_statistics(statistics, recompute)
 
     def at(alpha: jax.Array) -> Metrics:
-        params = interpolate(first.params, second.params, alpha)
+        params = params_at(alpha)
         model_state = interpolate(first.model_state, second.model_state, alpha)
+        if statistics == "kept":
+            nearer = lambda one, other: jnp.where(alpha >= 0.5, one, other)  # noqa: E731
+            model_state = jax.tree.map(nearer, first.model_state, second.model_state)
         if recompute is not None:
             model_state = recompute(params, model_state)
         return evaluate(params, model_state)
@@ -156,47 +192,6 @@ def error_barrier(errors: Any) -> Any:
         return errors.max(axis=-1) - (errors[..., 0] + errors[..., -1]) / 2
 
 
-def check_alike(first: Any, second: Any) -> None:
-    """Checks that there is a line between two trees.
-
-    Args:
-      first: a tree of arrays.
-      second: another one.
-
-    Raises:
-      TicketError: one line with all leaves that differ in more than the values of their floats.
-    """
-    ours, theirs = dict(leaves_by_path(first)), dict(leaves_by_path(second))
-    faults = [
-        f"{path}: {_describe(ours, path)} and {_describe(theirs, path)}"
-        for path in sorted({*ours, *theirs})
-        if _describe(ours, path) != _describe(theirs, path)
-    ]
-    faults = faults or [
-        f"{path}: {_describe(ours, path)} of other values"
-        for path in ours
-        if _differ(ours[path], theirs[path])
-    ]
-    if faults:
-        raise TicketError(
-            f"linear path: got {'; '.join(faults)}, expected the same shapes and dtypes, and equal "
-            "integers, between which nothing lies; take two networks of one model and protocol"
-        )
-
-
-def _describe(leaves: dict[str, Any], path: str) -> str:
-    if path not in leaves:
-        return "nothing"
-    return f"{jnp.result_type(leaves[path])}{list(np.shape(leaves[path]))}"
-
-
-def _differ(one: Any, other: Any) -> bool:
-    known = not (isinstance(one, Tracer) or isinstance(other, Tracer))
-    if not known or jnp.issubdtype(jnp.result_type(one), jnp.inexact):
-        return False
-    return bool(np.any(np.asarray(one) != np.asarray(other)))
-
-
 def _check_statistics(statistics: str, recompute: Recompute | None) -> None:
     if statistics not in get_args(Statistics):
         raise unknown("statistics", statistics, get_args(Statistics))
@@ -204,5 +199,5 @@ def _check_statistics(statistics: str, recompute: Recompute | None) -> None:
         given = "no function recompute" if recompute is None else "a function recompute"
         raise TicketError(
             f"statistics: got {statistics!r} and {given}, expected 'recomputed' with "
-            "recompute(params, model_state), or 'interpolated' without"
+            "recompute(params, model_state), or 'interpolated' or 'kept' without"
         )

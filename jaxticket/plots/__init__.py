@@ -4,6 +4,12 @@ The figures stand alone: no window is opened, no backend chosen and no state of
 `matplotlib.pyplot` touched. Whatever a figure lacks can be added to the axes it holds.
 """
 
+from jaxticket.plots.barriers import (
+    barrier_against_gap,
+    barrier_against_step,
+    barrier_curves,
+    barrier_heat_map,
+)
 from jaxticket.plots.curves import learning_curves
 from jaxticket.plots.density import (
     accuracy_against_density,
@@ -23,6 +29,10 @@ __all__ = [
     "Appearance",
     "accuracy_against_density",
     "accuracy_against_share",
+    "barrier_against_gap",
+    "barrier_against_step",
+    "barrier_curves",
+    "barrier_heat_map",
     "both_against_density",
     "early_stop_against_density",
     "instability_against_density",

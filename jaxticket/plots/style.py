@@ -51,6 +51,8 @@ APPEARANCES: dict[str, Appearance] = {
     "isometric": Appearance("#a0522d", "3"),
     "rewound": Appearance("#88ccee", "h"),
     "copy": Appearance("#44aa99", "1"),
+    "reinit_copy": Appearance("#ee8866", "4"),
+    "shuffle_copy": Appearance("#bbcc33", "|"),
     "dense": Appearance("#661100", "_"),
     "frozen": Appearance("#aa4499", "d"),
     "frozen_unless_shrunk": Appearance("#6699cc", "8"),
