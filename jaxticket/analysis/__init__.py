@@ -11,6 +11,8 @@ from jaxticket.analysis.early_stopping import (
 from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
 from jaxticket.analysis.jacobian import Isometry, jacobian_singular_values, jacobian_summary
+from jaxticket.analysis.losses import loss_over
+from jaxticket.analysis.projection import Projection, projection
 from jaxticket.analysis.statistics import Interval, mean_interval, paired_interval
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Evidence",
     "Interval",
     "Isometry",
+    "Projection",
     "alphas",
     "at_early_stop",
     "at_end",
@@ -31,7 +34,9 @@ __all__ = [
     "jacobian_summary",
     "judge",
     "linear_path",
+    "loss_over",
     "mean_interval",
     "paired_interval",
+    "projection",
     "with_gradient_flow",
 ]
