@@ -20,6 +20,7 @@ EXAMPLES = cases.examples(23)
 LEARNER = cases.learner()
 
 
+@functools.cache
 def loss_of(at_a_time, model="handwritten", statistics="running"):
     learner = cases.learner(model)
     state = learner.init(KEY)
@@ -70,7 +71,8 @@ def test_the_prediction_is_exact_for_a_parabola(seed):
     curvature, slope, loss = bowl(seed)
     theta = np.random.default_rng(seed + 9).normal(size=6)
     kept = np.array([True, False, True, True, False, False])
-    found = projection(loss, {"w": jnp.float32(theta)}, {"w": jnp.asarray(kept)})
+    of = jax.jit(lambda *given: projection(loss, *given))
+    found = of({"w": np.float32(theta)}, {"w": kept})
     change = np.where(kept, 0, -theta)
     np.testing.assert_allclose(found.linear, (curvature @ theta + slope) @ change, rtol=1e-4)
     np.testing.assert_allclose(found.quadratic, change @ curvature @ change / 2, rtol=1e-4)
@@ -96,24 +98,36 @@ def test_the_error_of_the_prediction_is_of_third_order():
 
 def test_nothing_pruned_is_no_jump():
     loss, state = loss_of(1_000)
-    found = projection(loss, state.params, jax.tree.map(lambda leaf: None, state.params))
+    nothing = jax.tree.map(lambda leaf: None, state.params)
+    found = jax.jit(lambda params: projection(loss, params, nothing))(state.params)
     assert [float(value) for value in found[1:]] == [0, 0, 0, 0]
 
 
 def test_a_loss_that_is_not_finite_is_shown():
-    found = projection(lambda p: jnp.log(p["w"][0]), {"w": jnp.ones(2)}, {"w": jnp.zeros(2, bool)})
+    loss = lambda params: jnp.log(params["w"][0])  # noqa: E731
+    given = {"w": np.ones(2, np.float32)}, {"w": np.zeros(2, bool)}
+    found = jax.jit(lambda *given: projection(loss, *given))(*given)
     assert float(found.jump) == -np.inf
     assert float(found.linear) == -1
 
 
-@pytest.mark.parametrize("plan", [Plan("map"), Plan("vmap"), Plan("map", devices=2)], ids=str)
+NETWORKS = [(cases.params(seed), cases.mask(seed)) for seed in range(3)]
+
+
+def one(network):
+    return projection(loss_of(10)[0], *network)
+
+
+@functools.cache
+def alone():
+    of = jax.jit(one)
+    return [of(network) for network in NETWORKS]
+
+
+@pytest.mark.parametrize("plan", [Plan("map", devices=2), Plan("vmap")], ids=str)
 def test_a_network_is_the_same_alone_and_in_company(plan):
-    loss, _ = loss_of(10)
-    one = lambda network: projection(loss, *network)  # noqa: E731
-    given = [(cases.params(seed), cases.mask(seed)) for seed in range(3)]
-    alone = [jax.jit(one)(network) for network in given]
-    together = over(populate(one, plan), plan.padded(3))(jax.device_get(cases.stack(given)))
-    for index, expected in enumerate(alone):
+    together = over(populate(one, plan), plan.padded(3))(jax.device_get(cases.stack(NETWORKS)))
+    for index, expected in enumerate(alone()):
         cases.assert_close(cases.member(together, index), expected, 1e-5)
 
 
