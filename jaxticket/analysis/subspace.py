@@ -130,7 +130,7 @@ def filter_scales(params: Params, mask: Mask) -> Params:
         axes = tuple(range(leaf.ndim - 1))
         squares = jnp.sum(jnp.where(free, leaf * leaf, 0), axes, keepdims=True)
         number = jnp.maximum(jnp.sum(free, axes, keepdims=True, dtype=jnp.int32), 1)
-        return jnp.where(free, jnp.sqrt(squares / number), 0)
+        return jnp.where(free, jnp.sqrt(squares / number.astype(leaf.dtype)), 0)
 
     return jax.tree.map(of_leaf, params, mask)
 
