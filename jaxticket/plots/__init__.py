@@ -10,6 +10,13 @@ from jaxticket.plots.density import (
     both_against_density,
     early_stop_against_density,
 )
+from jaxticket.plots.geometry import (
+    hessian_spectra,
+    jumps_and_barriers,
+    loss_plane,
+    radius_histogram,
+    stages_against_density,
+)
 from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
@@ -25,12 +32,17 @@ __all__ = [
     "accuracy_against_share",
     "both_against_density",
     "early_stop_against_density",
+    "hessian_spectra",
     "instability_against_density",
     "jacobian_spectra",
+    "jumps_and_barriers",
     "layer_densities",
     "learning_curves",
+    "loss_plane",
     "mask_images",
     "overlap_over_training",
+    "radius_histogram",
     "save",
+    "stages_against_density",
     "variants_against_density",
 ]
