@@ -232,10 +232,10 @@ def test_a_plane_contains_its_three_points_and_has_orthonormal_axes():
     assert apart == pytest.approx(distance, rel=1e-5)
     assert grid.shape == (4, 4)
     assert grid[1, 2] == pytest.approx(float(alone[0]), rel=1e-5)
-    x = plane.coordinates[:, 0]
-    margin = 0.25 * (x.max() - x.min())
-    assert axes[0][0] == pytest.approx(x.min() - margin, rel=1e-5)
-    assert axes[0][-1] == pytest.approx(x.max() + margin, rel=1e-5)
+    low, high = plane.coordinates.min(axis=0), plane.coordinates.max(axis=0)
+    margin = 0.25 * (high - low).max()
+    for n in range(2):
+        np.testing.assert_allclose(axes[n][[0, -1]], [low[n] - margin, high[n] + margin], rtol=1e-5)
 
 
 def test_three_points_on_a_line_give_a_second_axis_of_zero():

@@ -5,12 +5,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from experiments.geometry.stages import Point, examples_of, over_all, point
+from jaxticket import masks
 from jaxticket.allocate.base import keep_highest
-from jaxticket.analysis import local_dimension, loss_over, projection, prunable_share
+from jaxticket.analysis import dimension, local_dimension, loss_over, projection, prunable_share
+from jaxticket.analysis.projection import dot
 from jaxticket.keys import derive
-from jaxticket.masks import path_string
 from jaxticket.records import Result
 
 ORDERS = ("smallest", "random", "largest")
@@ -21,18 +23,26 @@ REMOVALS = (*ORDERS, "oneshot")
 takes all that is gone by then from the dense network at once."""
 
 
-def _in_order(order: str, point: Point, numbers: Any, key: Any) -> Any:
-    """Keeps so many weights of each layer: what is left once the others went in an order."""
-
-    def leaf(path: Any, mask: Any, weights: Any, number: Any) -> Any:
-        size = jnp.abs(weights)
-        if order == "random":
-            size = jax.random.uniform(derive(key, path_string(path)), weights.shape)
-        size = -size if order == "largest" else size
-        return keep_highest(size.ravel(), mask.ravel(), number).reshape(mask.shape)
-
+def _scores(point: Point, key: Any) -> Any:
+    """Scores the weights of each layer in every order, along axis 0; what is low goes first."""
     prunable = jax.tree.map(lambda p, m: None if m is None else p, point.params, point.mask)
-    return jax.tree_util.tree_map_with_path(leaf, point.mask, prunable, numbers)
+    flat, unravel = ravel_pytree(prunable)
+    chances = unravel(jax.random.uniform(key, flat.shape, flat.dtype))
+
+    def leaf(weights: Any, chance: Any) -> Any:
+        return jnp.stack([jnp.abs(weights), chance, -jnp.abs(weights)])
+
+    return jax.tree.map(leaf, prunable, chances)
+
+
+def _keep(scores: Any, mask: Any, numbers: Any) -> Any:
+    """Keeps so many weights of each layer, those of the highest scores."""
+    keep = lambda s, m, n: keep_highest(s.ravel(), m.ravel(), n).reshape(m.shape)  # noqa: E731
+    return jax.tree.map(keep, scores, mask, numbers)
+
+
+def _part(number: Any, share: Any) -> Any:
+    return jnp.round(number.astype(jnp.float32) * share).astype(jnp.int32)
 
 
 def _sum(mask: Any) -> Any:
@@ -63,14 +73,13 @@ def jumps(problem: Any, result: Result) -> dict[str, Any]:
     def one(own: Any, examples: Any, key: Any) -> Any:
         before, after, dense, once = own
         key = derive(key, before.replicate)
-        kept = [_in_order(order, before, _sum(after), key) for order in ORDERS]
-        differs = jax.tree.map(lambda a, b: jnp.sum(a != b, dtype=jnp.int32), kept[0], after)
+        left = _sum(after)
+        kept = jax.lax.map(lambda s: _keep(s, before.mask, left), _scores(before, key))
+        differs = jax.tree.map(lambda k, a: jnp.sum(k[0] != a, dtype=jnp.int32), kept, after)
         jump = lambda at, mask: projection(  # noqa: E731
             loss_over(objective, at.model_state, examples, key=key), at.params, mask
         )
-        from_before = jax.lax.map(
-            lambda mask: jump(before, mask), jax.tree.map(lambda *m: jnp.stack(m), *kept)
-        )
+        from_before = jax.lax.map(lambda mask: jump(before, mask), kept)
         whole = jax.tree.map(
             lambda many, last: jnp.append(many, last), from_before, jump(dense, once)
         )
@@ -125,20 +134,23 @@ def good_shares(problem: Any, result: Result, nodes: Any, weights: Any) -> dict[
         before = loss(network.params)
         kept = _sum(network.mask)
 
-        def at(share: Any, order: str) -> Any:
-            left = jax.tree.map(lambda n: jnp.round(n * (1 - share)).astype(jnp.int32), kept)
-            mask = _in_order(order, network, left, key)
-            found = jax.tree.map(
-                lambda p, m: p if m is None else jnp.where(m, p, 0), network.params, mask
-            )
-            moved = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), found, network.params)
-            return loss(found) - before, jnp.sqrt(jnp.sum(jnp.stack(jax.tree.leaves(moved))))
+        scores = _scores(network, key)
 
-        each = [jax.lax.map(lambda s, o=order: at(s, o), shares) for order in ORDERS[:2]]
-        size = sum(leaf.size for leaf in jax.tree.leaves(network.params))
-        pruned = sum(leaf.size for leaf in jax.tree.leaves(network.mask))
-        rest = jnp.sum(jnp.stack(jax.tree.leaves(kept))) + (size - pruned)
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each), rest
+        def at(place: Any) -> Any:
+            order, share = place
+            left = jax.tree.map(
+                lambda n: jnp.round(n.astype(jnp.float32) * (1 - share)).astype(jnp.int32), kept
+            )
+            mask = _keep(jax.tree.map(lambda s: s[order], scores), network.mask, left)
+            found = masks.apply(network.params, mask)
+            moved = jax.tree.map(jnp.subtract, found, network.params)
+            return loss(found) - before, jnp.sqrt(dot(moved, moved))
+
+        # Every share in the first order, then in the second.
+        tried = np.repeat(np.arange(2, dtype=np.int32), len(shares)), np.tile(shares, 2)
+        each = jax.lax.map(at, tried)
+        each = jax.tree.map(lambda values: values.reshape(2, len(shares)), each)
+        return each, dimension(network.params, network.mask)
 
     key = derive(jax.random.key(config.seed), "shares")
     (rises, moved), sizes = over_all(problem, one, tickets, examples_of(problem), key)

@@ -44,15 +44,8 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
     pairs = [_pair(result, list(PAIRS.values())[p], level, r) for p, level, r in places]
     ends = [SimpleNamespace(**stack([pair[n] for pair in pairs])._asdict()) for n in (0, 1)]
     state = learner.init(jax.random.key(problem.config.seed))
-    found = barriers(
-        learner,
-        state,
-        *ends,
-        examples_of(problem),
-        problem.plan,
-        problem.config.points,
-        "loss",
-    )
+    examples, points = examples_of(problem), problem.config.points
+    found = barriers(learner, state, ends[0], ends[1], examples, problem.plan, points, "loss")
     shape = len(PAIRS), result.levels, result.replicates
     tables = {
         "path": np.full((*shape, problem.config.points), np.nan),

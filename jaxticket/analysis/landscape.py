@@ -140,7 +140,7 @@ def grid_around(plane: Plane, points: int, margin: float) -> tuple[Array, Array]
     Args:
       plane: from `plane_through`.
       points: along each axis.
-      margin: what lies beyond the points on each side, in the extent of the points.
+      margin: what lies beyond the points on each side, in their larger extent of the two.
 
     Returns:
       `float[points]` along the first axis and along the second.
@@ -148,10 +148,10 @@ def grid_around(plane: Plane, points: int, margin: float) -> tuple[Array, Array]
     Example:
       >>> points = [{"w": jnp.array(w)} for w in ([0.0, 0.0], [2.0, 0.0], [0.0, 1.0])]
       >>> [axis.tolist() for axis in grid_around(plane_through(*points), 3, 0.5)]
-      [[-1.0, 1.0, 3.0], [-0.5, 0.5, 1.5]]
+      [[-1.0, 1.0, 3.0], [-1.0, 0.5, 2.0]]
     """
     low, high = plane.coordinates.min(axis=0), plane.coordinates.max(axis=0)
-    beyond = margin * (high - low)
+    beyond = margin * jnp.max(high - low)
     shares = jnp.linspace(0, 1, points, dtype=jnp.float32)[:, None]
     both = (low - beyond)[None] + shares * (high - low + 2 * beyond)[None]
     return both[:, 0], both[:, 1]

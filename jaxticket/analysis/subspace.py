@@ -10,12 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.analysis.projection import dot
-from jaxticket.keys import derive
-from jaxticket.masks import path_string
 from jaxticket.types import Mask, Params
 
 
@@ -187,7 +186,6 @@ def norm(vector: Params) -> Float[Array, ""]:
 
 
 def _draw(how: Any, key: PRNGKeyArray, params: Params, mask: Mask) -> Params:
-    def leaf(path: Any, p: Array) -> Array:
-        return how(derive(key, path_string(path)), p.shape, p.dtype)
-
-    return masks.apply(jax.tree_util.tree_map_with_path(leaf, params), mask)
+    # One draw for all leaves, since compiling random draws takes long.
+    flat, unravel = ravel_pytree(params)
+    return masks.apply(unravel(how(key, flat.shape, flat.dtype)), mask)

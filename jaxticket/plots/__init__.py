@@ -4,19 +4,14 @@ The figures stand alone: no window is opened, no backend chosen and no state of
 `matplotlib.pyplot` touched. Whatever a figure lacks can be added to the axes it holds.
 """
 
+from jaxticket.plots.basins import hessian_spectra, radius_histogram
 from jaxticket.plots.curves import learning_curves
 from jaxticket.plots.density import (
     accuracy_against_density,
     both_against_density,
     early_stop_against_density,
 )
-from jaxticket.plots.geometry import (
-    hessian_spectra,
-    jumps_and_barriers,
-    loss_plane,
-    radius_histogram,
-    stages_against_density,
-)
+from jaxticket.plots.geometry import jumps_and_barriers, loss_plane, stages_against_density
 from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
