@@ -17,7 +17,7 @@ from jaxticket.recipes import RECIPES
 NAMES = [name for name in questions() if name != "report"]
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
 SWEEPS = [name for name in NAMES if name != "lenet"]  # test_experiments.py runs that one
-ONE_SEARCH = ("koopman",)
+ONE_SEARCH = ("koopman", "geometry")
 every_module = pytest.mark.parametrize("name", NAMES)
 
 
@@ -31,6 +31,7 @@ def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
     wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
     wanted |= {"connectivity"}
+    wanted |= {"geometry"}
     assert wanted <= set(NAMES)
 
 
@@ -129,6 +130,12 @@ BAD = [
     ("isometry", ["--shares", "1.0"], "--shares: got 1.0"),
     ("isometry", ["--schedule", "constant", "--drops"], "unknown schedule of this experiment"),
     ("isometry", ["--examples", "0"], "--examples: got 0"),
+    ("geometry", ["--examined", "3"], "--examined: got 3, expected levels from 1 to 2"),
+    ("geometry", ["--levels", "1"], "--levels: got 1, expected 2 or more"),
+    ("geometry", ["--shares", "1.0"], "--shares: got 1.0, expected between 0 and 1"),
+    ("geometry", ["--rise", "0"], "--rise: got 0.0, expected more than 0"),
+    ("geometry", ["--eigenvalues", "4"], "--eigenvalues: got 4 of --lanczos-steps 3"),
+    ("geometry", ["--directions", "0"], "--directions: got 0, expected at least 1"),
     ("verdict", ["--tolerance", "2"], "--tolerance: got 2"),
     ("supermask", ["--densities", "0"], "--densities: got 0"),
     ("supermask", ["--densities", "0.5", "0.5"], "--densities: got 0.5 twice"),

@@ -10,12 +10,14 @@ from jaxticket.plots.barriers import (
     barrier_curves,
     barrier_heat_map,
 )
+from jaxticket.plots.basins import hessian_spectra, radius_histogram
 from jaxticket.plots.curves import learning_curves
 from jaxticket.plots.density import (
     accuracy_against_density,
     both_against_density,
     early_stop_against_density,
 )
+from jaxticket.plots.geometry import jumps_and_barriers, loss_plane, stages_against_density
 from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
@@ -35,12 +37,17 @@ __all__ = [
     "barrier_heat_map",
     "both_against_density",
     "early_stop_against_density",
+    "hessian_spectra",
     "instability_against_density",
     "jacobian_spectra",
+    "jumps_and_barriers",
     "layer_densities",
     "learning_curves",
+    "loss_plane",
     "mask_images",
     "overlap_over_training",
+    "radius_histogram",
     "save",
+    "stages_against_density",
     "variants_against_density",
 ]

@@ -1,0 +1,91 @@
+"""Basins as figures: spectra of the Hessian, and how far basins reach."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from jaxticket.plots import networks, scales, style
+from jaxticket.plots.geometry import needs, present, stage_look, stage_name, title
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def hessian_spectra(results: "xarray.Dataset") -> Figure:
+    """Draws the largest eigenvalues of trained tickets as stems, and their spectral densities.
+
+    Args:
+      results: with `eigenvalue` (stage, examined, replicate, place) and
+        `density_of_eigenvalues` (stage, examined, replicate, at).
+
+    Returns:
+      The figure: stems at the left, densities at the right, a colour a level.
+
+    Raises:
+      TicketError: for results without eigenvalues.
+    """
+    needs(results, "eigenvalue")
+    ticket = results.sel(stage="ticket")
+    levels, entries = ticket["examined"].values, {}
+    figure, (left, right) = style.panels(2, 9.0, 3.9)
+    places = np.arange(1, ticket.sizes["place"] + 1)
+    colours = style.depth_colours(len(levels))
+    for n, (level, colour) in enumerate(zip(levels, colours, strict=True)):
+        here = ticket.sel(examined=level)
+        at = places + 0.6 * ((n + 0.5) / len(levels) - 0.5)
+        summary = networks.over_replicates(here["eigenvalue"])
+        left.vlines(at, 0, summary.mean, color=colour, linewidth=1.0)
+        looks: dict[str, Any] = {"colour": colour, "marker": "o", "linestyle": "none"}
+        name = f"{scales.percent(float(here['examined_density']))} %"
+        entries[name] = style.line_with_bars(left, at, summary, **looks)
+        mean = here["density_of_eigenvalues"].mean("replicate").values
+        right.plot(results["at"].values, np.where(mean > 0, mean, np.nan), color=colour)
+    left.set_xticks(places)
+    left.set_ylim(bottom=0)
+    left.set_xlabel("place in the order")
+    left.set_ylabel("eigenvalue of the Hessian")
+    right.set_yscale("log")
+    top = np.nanmax(ticket["density_of_eigenvalues"].values)
+    right.set_ylim(top * 1e-7, top * 3)
+    right.set_xlabel("eigenvalue")
+    right.set_ylabel("density")
+    style.legend(figure, entries, len(entries), "lower center", f"weights; {title(results)}")
+    return figure
+
+
+def radius_histogram(results: "xarray.Dataset") -> Figure:
+    """Draws how far the basin of each stage reaches in random directions, at the last level.
+
+    Args:
+      results: with `radius` (stage, examined, replicate, direction).
+
+    Returns:
+      The figure: a histogram of all replicates' radii a stage, in one panel each.
+
+    Raises:
+      TicketError: for results without radii.
+    """
+    needs(results, "radius")
+    last = results["radius"].isel(examined=-1).where(results["radius"].isel(examined=-1) > 0)
+    stages = present(last, "stage")
+    figure, panels = style.panels(1, 6.2, 0.8 + 0.75 * len(stages), len(stages))
+    known = last.values[np.isfinite(last.values)]
+    low, high = np.log10([known.min() / 1.1, known.max() * 1.1])
+    bins = np.logspace(low, high, 41)
+    for axes, stage in zip(panels, stages, strict=True):
+        here = last.sel(stage=stage).values.ravel()
+        axes.hist(here[np.isfinite(here)], bins=bins, color=stage_look(stage).colour, alpha=0.85)
+        axes.axvline(np.nanmedian(here), color=style.INK, linewidth=0.9, linestyle=(0, (3, 2)))
+        axes.set_xscale("log")
+        axes.set_xlim(bins[0], bins[-1])
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_ylabel(stage_name(stage).replace(" (", "\n("), rotation=0, ha="right")
+        axes.tick_params(which="both", labelsize=style.TEXT - 1, labelbottom=axes is panels[-1])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}" if bins[-1] < 10 * bins[0] else NullFormatter())
+    density = scales.percent(float(results["examined_density"].values[-1]))
+    panels[-1].set_xlabel(f"radius of the basin at {density} % of the weights; dashed: median")
+    return figure
