@@ -8,6 +8,15 @@ from jaxticket.analysis.early_stopping import (
     at_start,
     early_stop_step,
 )
+from jaxticket.analysis.flow import (
+    Flow,
+    fit_flow,
+    flow_distance,
+    flow_distances,
+    magnitude_shares,
+    sign_pattern,
+    untrained_masks,
+)
 from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
 from jaxticket.analysis.jacobian import Isometry, jacobian_singular_values, jacobian_summary
@@ -16,6 +25,7 @@ from jaxticket.analysis.statistics import Interval, mean_interval, paired_interv
 __all__ = [
     "Claim",
     "Evidence",
+    "Flow",
     "Interval",
     "Isometry",
     "alphas",
@@ -25,13 +35,19 @@ __all__ = [
     "barriers",
     "early_stop_step",
     "error_barrier",
+    "fit_flow",
+    "flow_distance",
+    "flow_distances",
     "gradient_flow",
     "interpolate",
     "jacobian_singular_values",
     "jacobian_summary",
     "judge",
     "linear_path",
+    "magnitude_shares",
     "mean_interval",
     "paired_interval",
+    "sign_pattern",
+    "untrained_masks",
     "with_gradient_flow",
 ]
