@@ -5,7 +5,6 @@ import itertools
 
 import cases
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -19,6 +18,8 @@ from jaxticket.analysis.flow import (
     sign_pattern,
     untrained_masks,
 )
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 DENSITIES = 0.8 ** np.arange(8)
 LAYERS = {"a": (30, 40), "b": (40, 20), "c": (20, 10)}
@@ -146,23 +147,21 @@ def test_signs_are_those_of_the_interval():
 
 
 @functools.cache
-def untrained(name, number=200):
+def untrained(name, number=100):
     """Shares over levels of many untrained networks, pruned globally by a criterion."""
     allocation = allocate.globally(0.2)
     dense = {path: np.ones(shape, bool) for path, shape in LAYERS.items()}
     counts = prune.schedule(allocation, dense, len(DENSITIES))
     criterion = criteria.by_name(name)
 
-    def one(key):
-        drawn = jax.random.normal(key, (sum(int(np.prod(s)) for s in LAYERS.values()),))
-        ends = np.cumsum([np.prod(shape) for shape in LAYERS.values()])[:-1]
-        parts = zip(LAYERS.items(), jnp.split(drawn, ends), strict=True)
-        params = {path: SCALES[path] * row.reshape(shape) for (path, shape), row in parts}
-        return params, untrained_masks(key, params, dense, criterion, allocation, counts)
-
-    params, made = jax.device_get(
-        jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), number))
-    )
+    generator = np.random.default_rng(0)
+    params = {
+        path: generator.normal(0, SCALES[path], (number, *shape)).astype(np.float32)
+        for path, shape in LAYERS.items()
+    }
+    one = lambda key, params: untrained_masks(key, params, dense, criterion, allocation, counts)  # noqa: E731
+    keys = jax.random.split(jax.random.key(1), number)
+    made = jax.device_get(jax.jit(jax.vmap(one))(keys, params))
     repeated = jax.tree.map(lambda leaf: np.repeat(leaf[:, None], len(DENSITIES), 1), params)
     return params, made, counts, magnitude_shares(repeated, made, axes=2).values
 
@@ -184,13 +183,13 @@ def test_untrained_masks_are_nested_exact_and_the_criterions_own(name):
 def test_random_pruning_is_a_fixed_point_at_the_rate_of_its_interval():
     shares = untrained("random")[-1]
     np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-6)
-    exponents = fit_flow(shares, DENSITIES).exponents.reshape(40, 5, 3)
+    exponents = fit_flow(shares, DENSITIES).exponents.reshape(20, 5, 3)
     marginal = [sign == "marginal" for group in exponents for sign in sign_pattern(group)[:2]]
-    # 80 intervals of 95 %, two layers of three, since the sum fixes the third.
-    low, high = stats.binom.interval(0.999, 80, 0.95)
+    # 40 intervals of 95 %, two layers of three, since the sum fixes the third.
+    low, high = stats.binom.interval(0.999, 40, 0.95)
     assert low <= sum(marginal) <= high
     moved = shares[:, -1] - shares[:, 0]
-    assert (np.abs(moved.mean(axis=0)) < 4 * moved.std(axis=0) / 200**0.5).all()
+    assert (np.abs(moved.mean(axis=0)) < 4 * moved.std(axis=0) / 100**0.5).all()
     assert moved.std(axis=0).min() > 1e-3
 
 
