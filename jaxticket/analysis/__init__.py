@@ -1,5 +1,6 @@
 """What is measured: pure functions over results and checkpoints, one file an instrument."""
 
+from jaxticket.analysis import curvature
 from jaxticket.analysis.chance import ChanceOverlap, overlap_against_chance
 from jaxticket.analysis.claims import Claim, Evidence, judge
 from jaxticket.analysis.connectivity import barriers
@@ -27,8 +28,21 @@ from jaxticket.analysis.flow import (
 from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
 from jaxticket.analysis.jacobian import Isometry, jacobian_singular_values, jacobian_summary
+from jaxticket.analysis.landscape import Plane, along_line, grid_around, on_grid, plane_through
+from jaxticket.analysis.local_dimension import local_dimension, prunable_share
+from jaxticket.analysis.losses import loss_over
+from jaxticket.analysis.projection import Projection, projection
+from jaxticket.analysis.radii import Radii, basin_radii
 from jaxticket.analysis.statistics import Interval, mean_interval, paired_interval
+from jaxticket.analysis.subspace import (
+    dimension,
+    filter_scales,
+    kept_only,
+    random_direction,
+    random_signs,
+)
 from jaxticket.analysis.trajectory import Trajectory, principal_components
+from jaxticket.analysis.volume import Volume, basin_volume
 from jaxticket.analysis.wiring import Degrees, Paths, degrees, paths
 
 __all__ = [
@@ -40,33 +54,53 @@ __all__ = [
     "Interval",
     "Isometry",
     "Paths",
+    "Plane",
+    "Projection",
+    "Radii",
     "Trajectory",
+    "Volume",
+    "along_line",
     "alphas",
     "angular_distance",
     "at_early_stop",
     "at_end",
     "at_start",
     "barriers",
+    "basin_radii",
+    "basin_volume",
+    "curvature",
     "degrees",
+    "dimension",
     "early_stop_step",
     "error_barrier",
+    "filter_scales",
     "fit_flow",
     "flow_distance",
     "flow_distances",
     "gradient_flow",
+    "grid_around",
     "hamming_distance",
     "interpolate",
     "jacobian_singular_values",
     "jacobian_summary",
     "judge",
+    "kept_only",
     "l2_distance",
     "linear_path",
+    "local_dimension",
+    "loss_over",
     "magnitude_shares",
     "mean_interval",
+    "on_grid",
     "overlap_against_chance",
     "paired_interval",
     "paths",
+    "plane_through",
     "principal_components",
+    "projection",
+    "prunable_share",
+    "random_direction",
+    "random_signs",
     "relative_distance",
     "sign_pattern",
     "untrained_masks",

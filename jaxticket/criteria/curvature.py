@@ -41,7 +41,7 @@ def fisher_diagonal() -> Criterion:
     """
 
     def score(evidence: Evidence) -> Scores:
-        fisher = _mean_square_gradient(evidence)
+        fisher = mean_square_gradient("fisher_diagonal", evidence)
         return jax.tree.map(lambda p, f: 0.5 * p * p * f, evidence.final, fisher)
 
     return stateless(score, reads=NEEDED)
@@ -154,9 +154,20 @@ def estimated_diagonal(product: Product, params: Params, key: PRNGKeyArray, prob
     return jax.tree.map(lambda leaf: leaf / probes, total)
 
 
-def _mean_square_gradient(evidence: Evidence) -> Params:
-    """Gives the mean over examples of the squared gradient of each one's loss."""
-    check_reads("fisher_diagonal", NEEDED, evidence)
+def mean_square_gradient(who: str, evidence: Evidence) -> Params:
+    """Gives the mean over examples of the squared gradient of each one's loss.
+
+    Args:
+      who: whose it is, for messages.
+      evidence: with `examples` and `objective`.
+
+    Returns:
+      mean_i (∂L_i/∂θ)², of the params' structure.
+
+    Raises:
+      TicketError: naming what the evidence lacks.
+    """
+    check_reads(who, NEEDED, evidence)
     objective, examples = evidence.objective, jax.tree.map(jnp.asarray, evidence.examples)
     assert objective is not None, "checked above"
     inputs = objective.prepare(examples)
