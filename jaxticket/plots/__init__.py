@@ -10,6 +10,12 @@ from jaxticket.plots.density import (
     both_against_density,
     early_stop_against_density,
 )
+from jaxticket.plots.levels import (
+    angles_over_levels,
+    barriers_between_levels,
+    flow_diagram,
+    jumps_of_steps,
+)
 from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
@@ -23,10 +29,14 @@ __all__ = [
     "Appearance",
     "accuracy_against_density",
     "accuracy_against_share",
+    "angles_over_levels",
+    "barriers_between_levels",
     "both_against_density",
     "early_stop_against_density",
+    "flow_diagram",
     "instability_against_density",
     "jacobian_spectra",
+    "jumps_of_steps",
     "layer_densities",
     "learning_curves",
     "mask_images",
