@@ -2,9 +2,9 @@
 
 Claim: what one level of iterative pruning trains to is connected to what the next one trains to by
 a straight line without a barrier, as long as both match the dense network, and no longer; pruning
-20 % of the remaining weights barely lifts the loss, pruning 90 % at once lifts it far more. Besides:
-successive solutions are at a small angle where independent ones are orthogonal, and the layers'
-shares of the magnitude flow in a way that neither random nor untrained pruning explains.
+20 % of the remaining weights barely lifts the loss, pruning 90 % at once lifts it far more.
+Besides: successive solutions are at a small angle where independent ones are orthogonal, and the
+layers' shares of the magnitude flow as neither random nor untrained pruning makes them.
 
 Paper: Paul et al., "Unmasking the Lottery Ticket Hypothesis", arXiv 2210.03044; angles: Maene et
 al., arXiv 2106.06955; the flow: Redman et al., arXiv 2110.03210 (abstract read; conventions own).
@@ -16,9 +16,9 @@ A level matches where its test accuracy after training is, in the mean over repl
 --tolerance below that of the dense network; 0.2 points, stated first (1912.05671). Matching ends
 after the last level that does. Pruning is global by default, since layerwise pruning at fixed rates
 moves the layers' shares by those rates. Steps are taken from what each level trained, by global
-magnitude (uniformly in each layer where the run prunes by layer), and the loss is that of --examples
-training images. Independent networks are replicates r and r + 1 of one level, the last with the
-first, so their pairs share networks. Exponents are fitted over all levels.
+magnitude (uniformly in each layer where the run prunes by layer), and the loss is that of
+--examples training images. Independent networks are replicates r and r + 1 of one level, the last
+with the first, so their pairs share networks. Exponents are fitted over all levels.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, global pruning of 20 % down to
@@ -39,7 +39,7 @@ from rich.console import RenderableType
 from experiments.common import lottery
 from experiments.common.configuration import Reading, published
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.levels import flowing, measuring, verdicts
+from experiments.levels import exponents, flowing, measuring, verdicts
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
@@ -136,17 +136,17 @@ def claims(problem: Problem) -> list[Claim]:
     return [
         *lottery.exact_claims(),
         verdicts.no_barrier_to_itself(),
-        verdicts.shares_sum_to_one(),
-        verdicts.no_flow_grows_everywhere(),
+        exponents.shares_sum_to_one(),
+        exponents.no_flow_grows_everywhere(),
         verdicts.connected_while_matching(),
         verdicts.separated_afterwards(),
         verdicts.barrier_rises(),
         verdicts.small_steps_jump_less(few, many),
         verdicts.angles_are_small(),
         verdicts.inits_choose_alike(),
-        verdicts.random_pruning_is_marginal(),
-        verdicts.training_flows_otherwise(),
-        verdicts.last_layer_is_relevant(),
+        exponents.random_pruning_is_marginal(),
+        exponents.training_flows_otherwise(),
+        exponents.last_layer_is_relevant(),
     ]
 
 
@@ -177,7 +177,7 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
     Returns:
       Rich tables.
     """
-    return [verdicts.by_level(results), flowing.table(results)]
+    return [verdicts.by_level(results), exponents.table(results)]
 
 
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":

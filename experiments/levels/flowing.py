@@ -4,13 +4,11 @@ from typing import Any
 
 import jax
 import numpy as np
-import xarray
-from rich.table import Table
 
 from experiments.common.experiment import Problem
-from experiments.levels.measuring import Tickets
+from experiments.levels.measuring import Tickets, stacked
 from jaxticket import criteria, masks, prune
-from jaxticket.analysis.flow import fit_flow, magnitude_shares, sign_pattern, untrained_masks
+from jaxticket.analysis.flow import fit_flow, magnitude_shares, untrained_masks
 from jaxticket.imp.setup import replicate_keys
 from jaxticket.keys import derive
 from jaxticket.population import over, populate
@@ -35,8 +33,8 @@ def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> d
       (flow, replicate, layer); the flows are `trained`, `random` and `magnitude`.
     """
     rows = list(zip(*tickets, strict=True))
-    params = _stack([_stack([one.params for one in row]) for row in rows])
-    kept = _stack([_stack([one.mask for one in row]) for row in rows])
+    params = stacked([stacked([one.params for one in row]) for row in rows])
+    kept = stacked([stacked([one.mask for one in row]) for row in rows])
     trained = magnitude_shares(params, kept, axes=2)
     nulls = (_null(problem, result, variant, name) for name in NULLS)
     shares = np.stack([trained.values, *nulls])
@@ -81,36 +79,3 @@ def _null(problem: Problem, result: Result, variant: str, name: str) -> np.ndarr
     made = over(lambda networks, number: run(networks, number=number), piece)((keys, initial))
     repeated = jax.tree.map(lambda leaf: np.repeat(leaf[:, None], result.levels, axis=1), initial)
     return magnitude_shares(repeated, made, axes=2).values
-
-
-def table(results: xarray.Dataset) -> Table:
-    """Makes the table of exponents with the sign that each has for certain.
-
-    Args:
-      results: with `exponent`.
-
-    Returns:
-      A rich table.
-    """
-    made = Table(
-        title="exponents σ of the layers' shares of the magnitude (mean; sign by 95 % interval)"
-    )
-    made.add_column("layer")
-    flows = [str(name) for name in results["flow"].values]
-    for name in flows:
-        made.add_column(name)
-    signs = {name: sign_pattern(exponents_of(results, name)) for name in flows}
-    for place, layer in enumerate(results["layer"].values):
-        values = {name: exponents_of(results, name)[:, place] for name in flows}
-        shown = [f"{values[name].mean():+.3f} {signs[name][place]}" for name in flows]
-        made.add_row(str(layer), *shown)
-    return made
-
-
-def exponents_of(results: xarray.Dataset, flow: str) -> np.ndarray:
-    """Reads a flow's exponents, `float64[replicates, layers]`."""
-    return results["exponent"].sel(flow=flow).transpose("replicate", "layer").values
-
-
-def _stack(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -119,7 +119,7 @@ def _angles_of(problem: Problem, pairs: list[list[tuple[Network, Network]]]) -> 
     piece = problem.plan.padded(len(pairs[0]))
     of_pieces = over(lambda networks, number: run(networks, number=number), piece)
     rows = [
-        of_pieces(_stack([tuple((one.params, one.mask) for one in pair) for pair in row]))
+        of_pieces(stacked([tuple((one.params, one.mask) for one in pair) for pair in row]))
         for row in pairs
     ]
     return np.stack(rows)
@@ -159,7 +159,7 @@ def _jumps(problem: Problem, tickets: Tickets) -> dict[str, Any]:
 
     run = populate(jumps, problem.plan)
     flat = list(itertools.chain(*tickets))
-    networks = _stack(
+    networks = stacked(
         [(one.params, one.mask, one.model_state, _counts(steps, one)) for one in flat]
     )
     piece = problem.plan.padded(len(tickets[0]))
@@ -180,5 +180,6 @@ def _counts(steps: list[allocate.Allocation], network: Network) -> Any:
     return {name: np.array([kept[name] for kept in wanted], np.int32) for name in wanted[0]}
 
 
-def _stack(trees: list[Any]) -> Any:
+def stacked(trees: list[Any]) -> Any:
+    """Stacks trees along a new axis 0, on the host."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

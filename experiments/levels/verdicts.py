@@ -7,10 +7,8 @@ import xarray
 from rich.table import Table
 
 from experiments.common.instability import STABLE
-from experiments.levels.flowing import exponents_of
-from jaxticket.analysis import Claim, mean_interval
+from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
-from jaxticket.analysis.flow import flow_distance, sign_pattern
 
 PAUL = "Paul et al. 2022, arXiv 2210.03044"
 MAENE = "Maene et al. 2021, arXiv 2106.06955"
@@ -21,7 +19,8 @@ FAR = 0.1
 Test = Callable[[xarray.Dataset], Evidence]
 
 
-def _claim(name: str, statement: str, source: str, expected: str, test: Test) -> Claim:
+def inexact(name: str, statement: str, source: str, expected: str, test: Test) -> Claim:
+    """Makes a claim that may fail."""
     return Claim(name, statement, source, expected, exact=False, test=test)
 
 
@@ -37,32 +36,6 @@ def no_barrier_to_itself() -> Claim:
     return Claim("own-barrier-zero", statement, "arithmetic", expected, exact=True, test=test)
 
 
-def shares_sum_to_one() -> Claim:
-    """Claims that the layers' shares of the magnitude sum to one."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        total = results["magnitude_share"].sel(flow="trained").sum("layer").values
-        most = float(np.abs(total - 1).max())
-        return Evidence(most, None, most < 1e-6)
-
-    statement = "the layers' shares of the magnitude sum to one at every level"
-    return Claim("shares-sum", statement, "arithmetic", "within 1e-6", exact=True, test=test)
-
-
-def no_flow_grows_everywhere() -> Claim:
-    """Claims that at each level some share does not grow and some does not fall: Σ λ_i M_i = 1."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        share = results["magnitude_share"].sel(flow="trained").transpose(..., "level", "layer")
-        change = np.diff(share.values, axis=-2)
-        wrong = int(((change.min(axis=-1) > 0) | (change.max(axis=-1) < 0)).sum())
-        return Evidence(float(wrong), None, wrong == 0)
-
-    statement = "at no level do all shares grow, or all fall"
-    expected = "0 levels, since Σ λ_i M_i = 1"
-    return Claim("not-all-relevant", statement, "arithmetic", expected, exact=True, test=test)
-
-
 def connected_while_matching() -> Claim:
     """Claims that there is no barrier as long as both levels match."""
 
@@ -75,7 +48,7 @@ def connected_while_matching() -> Claim:
         worst = barriers.isel(level=int(np.nanargmax(means))).values
         return by_interval(worst, lambda interval: interval.mean < STABLE)
 
-    return _claim(
+    return inexact(
         "connected-while-matching",
         "successive levels that match the dense network are linearly connected, the worst of them",
         PAUL,
@@ -92,7 +65,7 @@ def separated_afterwards() -> Claim:
             return not_computable("the two sparsest levels must not match; ask for more --levels")
         return greater(results["barrier"].isel(level=-1).values - STABLE)
 
-    return _claim(
+    return inexact(
         "separated-afterwards",
         "the two sparsest levels, which do not match, are separated by a barrier",
         PAUL,
@@ -112,7 +85,7 @@ def barrier_rises() -> Claim:
         outside = barrier.isel(level=slice(last + 1, None)).mean("level")
         return greater(outside.values - inside.values)
 
-    return _claim(
+    return inexact(
         "barrier-rises-after-matching",
         "the mean barrier between successive levels is higher after the last matching level",
         PAUL,
@@ -130,7 +103,7 @@ def small_steps_jump_less(few: float, many: float) -> Claim:
         small, large = (mean.sel(share=share).values for share in (few, many))
         return greater(FAR * large - small)
 
-    return _claim(
+    return inexact(
         "small-steps-jump-less",
         f"pruning {few:.0%} at once lifts the loss by less than {FAR:.0%} of what {many:.0%} does, "
         "mean of the matching levels",
@@ -151,7 +124,7 @@ def angles_are_small() -> Claim:
         strangers = results["strange_angle"].isel(level=slice(1, last + 1)).mean("level").values
         return greater(strangers / 2 - successive)
 
-    return _claim(
+    return inexact(
         "angles-are-small",
         "successive matching solutions are at less than half the angle of independent ones",
         f"{MAENE} (there against reinitialised rounds)",
@@ -168,78 +141,13 @@ def inits_choose_alike() -> Claim:
         here = {"level": last, "part": "total"}
         return greater(results["lift"].sel(here).values - results["chance"].sel(here).values)
 
-    return _claim(
+    return inexact(
         "inits-choose-alike",
         "at the last matching level, masks of two initialisations share more weights than chance, "
         "the counts of each layer given",
         OWN,
         "95 % interval of shared weights - the upper end of chance (as shares of the expected "
         "number) above 0",
-        test,
-    )
-
-
-NO_NULLS = "the run prunes by an allocation that is not its configuration's, which has no nulls"
-
-
-def random_pruning_is_marginal() -> Claim:
-    """Claims that the null of random pruning has the exponents zero."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        exponents = exponents_of(results, "random")
-        if not np.isfinite(exponents).all():
-            return not_computable(f"a layer is emptied, or {NO_NULLS}")
-        signs = sign_pattern(exponents)
-        if "undecided" in signs:
-            return not_computable("fewer than 2 replicates")
-        least = min(range(len(signs)), key=lambda place: -abs(exponents.mean(axis=0)[place]))
-        interval = mean_interval(exponents[:, least])
-        return Evidence(interval.mean, interval, all(sign == "marginal" for sign in signs))
-
-    return _claim(
-        "random-pruning-is-marginal",
-        "random pruning without training moves no layer's share (the greatest exponent shown)",
-        "arithmetic: the expectation of every share stays; 5 % of intervals miss it",
-        "every layer's 95 % interval holds 0",
-        test,
-    )
-
-
-def training_flows_otherwise() -> Claim:
-    """Claims that the flow is not that of untrained weights."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        trained, null = (exponents_of(results, name) for name in ("trained", "magnitude"))
-        if not (np.isfinite(trained).all() and np.isfinite(null).all()):
-            return not_computable(f"a layer is emptied, or {NO_NULLS}")
-        if len(trained) < 3:
-            return not_computable(f"{len(trained)} replicates, at least 3 are needed")
-        distance = flow_distance(trained, null, paired=True)
-        return Evidence(distance.mean, distance, distance.low > 0)
-
-    return _claim(
-        "training-flows-otherwise",
-        "the exponents are not those of pruning the initial weights by magnitude",
-        OWN,
-        "95 % interval of the squared distance of the flows above 0",
-        test,
-    )
-
-
-def last_layer_is_relevant() -> Claim:
-    """Claims that the share of the last layer grows."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        last = exponents_of(results, "trained")[:, -1]
-        if not np.isfinite(last).all():
-            return not_computable("the last layer is emptied")
-        return greater(last)
-
-    return _claim(
-        "last-layer-is-relevant",
-        "the share of the last layer grows under pruning: it is relevant",
-        f"{OWN}: large weights are kept, and small layers have them",
-        "95 % interval of its exponent above 0",
         test,
     )
 

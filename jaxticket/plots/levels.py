@@ -99,7 +99,7 @@ def angles_over_levels(results: "xarray.Dataset") -> Figure:
     image = left.imshow(angle, cmap="viridis", vmin=0, vmax=greatest, origin="lower")
     left.grid(False)
     ticks = np.unique(np.linspace(0, len(angle) - 1, 5).round().astype(int))
-    labels = [scales.percent(results["density"].values[tick]) for tick in ticks]
+    labels = [scales.percent(float(results["density"].values[tick])) for tick in ticks]
     left.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels)
     left.set_xlabel("weights remaining (%)")
     left.set_ylabel("weights remaining (%)")
