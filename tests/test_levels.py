@@ -38,7 +38,6 @@ def made(last=3, **changes):
         "lift": (("level", "replicate", "part"), noisy(np.full((LEVELS, 2), 1.5)).swapaxes(1, 2)),
         "chance": (("level", "replicate", "part"), np.full((LEVELS, REPLICATES, 2), 1.1)),
         "jump": (("level", "share", "replicate"), noisy(np.tile([0.01, 0.9], (LEVELS, 1)))),
-        "predicted": (("level", "share", "replicate"), noisy(np.zeros((LEVELS, 2)))),
         "magnitude_share": (
             ("flow", "replicate", "level", "layer"),
             np.repeat(share[:, None], REPLICATES, axis=1),

@@ -10,11 +10,10 @@ import xarray
 
 from experiments.common.experiment import Problem
 from experiments.common.instability import barriers_of
-from jaxticket import allocate
+from jaxticket import allocate, masks
 from jaxticket.analysis import at_end, overlap_against_chance
 from jaxticket.analysis.distances import angular_distance
 from jaxticket.analysis.losses import loss_over
-from jaxticket.analysis.projection import projection
 from jaxticket.keys import derive
 from jaxticket.population import over, populate, share
 from jaxticket.records import Network, Result
@@ -71,7 +70,7 @@ def measured(problem: Problem, result: Result, tickets: Tickets) -> dict[str, An
       network with itself; `strange_barrier`, `strange_angle` (level, replicate) between replicates;
       `angle` (level, other_level, replicate); `lift` and `chance` (level, replicate, part), the
       shared weights of two replicates and the upper end of chance, over what chance expects; `jump`
-      and `predicted` (level, share, replicate).
+      (level, share, replicate).
     """
     number = result.replicates
     both = ("level", "replicate")
@@ -139,7 +138,7 @@ def _overlaps(strangers: list[list[tuple[Network, Network]]]) -> dict[str, Any]:
 
 
 def _jumps(problem: Problem, tickets: Tickets) -> dict[str, Any]:
-    """Jumps of the loss where a share of what is left is pruned at once, and their prediction."""
+    """Jumps of the loss where a share of what is left is pruned at once, and nothing retrained."""
     config, objective = problem.config, problem.family({}).objective
     make = allocate.globally if config.scope == "global" else allocate.uniform
     steps = [make(step) for step in config.jumps]
@@ -152,10 +151,9 @@ def _jumps(problem: Problem, tickets: Tickets) -> dict[str, Any]:
         scores = jax.tree.map(jnp.abs, params)
 
         def at(counts: Any) -> Any:
-            moved = projection(loss, params, steps[0].select(scores, mask, counts))
-            return moved.jump, moved.predicted
+            return loss(masks.apply(params, steps[0].select(scores, mask, counts)))
 
-        return jax.lax.map(at, counts)
+        return jax.lax.map(at, counts) - loss(params)
 
     run = populate(jumps, problem.plan)
     flat = list(itertools.chain(*tickets))
@@ -166,10 +164,9 @@ def _jumps(problem: Problem, tickets: Tickets) -> dict[str, Any]:
     pieces = over(lambda networks, number: run(networks, *given, number=number), piece)(networks)
     dims = ("level", "share", "replicate")
     shape = (len(tickets), len(tickets[0]), len(steps))
-    jump, predicted = (part.reshape(shape).transpose(0, 2, 1) for part in pieces)
+    jump = pieces.reshape(shape).transpose(0, 2, 1)
     return {
         "jump": (dims, jump),
-        "predicted": (dims, predicted),
         "share": ("share", list(config.jumps)),
     }
 

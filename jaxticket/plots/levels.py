@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from jaxticket.plots import networks, scales, style
 
@@ -46,7 +47,7 @@ def barriers_between_levels(results: "xarray.Dataset") -> Figure:
         scales.density_axis(axes, results["density"].values)
         _matching(axes, results)
     above.set_xlabel("")
-    style.legend(figure, entries, 2, "lower center", "mean, bars from least to greatest")
+    style.legend(figure, entries, 2, "lower center", _GROUND)
     return figure
 
 
@@ -54,7 +55,7 @@ def jumps_of_steps(results: "xarray.Dataset") -> Figure:
     """Draws how the loss jumps where a share of what is left is pruned at once.
 
     Args:
-      results: with `jump` and `predicted` (level, share, replicate), `matching`, `density`.
+      results: with `jump` (level, share, replicate), `matching`, `density`.
 
     Returns:
       The figure, a line a share; jumps on a scale that is linear near zero, so that falls show.
@@ -89,7 +90,8 @@ def angles_over_levels(results: "xarray.Dataset") -> Figure:
 
     Returns:
       The figure: angles in units of a right angle as a picture, and the number of weights that the
-      masks of two replicates share over the number that chance gives, in each layer.
+      masks of two replicates share over the number that chance gives, in each layer; where they
+      share none there is no place on the logarithmic axis.
 
     Source: the angle is that of 2106.06955.
     """
@@ -115,11 +117,14 @@ def angles_over_levels(results: "xarray.Dataset") -> Figure:
         summary = networks.over_replicates(results["lift"].sel(part=part))
         entries[part] = style.line_with_bars(right, percent, summary, colour=colour, marker=marker)
     chance = results["chance"].sel(part="total").max("replicate").values
-    right.fill_between(percent, 2 - chance, chance, color=style.GREY, alpha=0.25, linewidth=0)
+    right.fill_between(percent, 1, chance, color=style.GREY, alpha=0.3, linewidth=0)
     right.set_yscale("log")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.yaxis.set_minor_locator(NullLocator())
     scales.density_axis(right, results["density"].values)
     right.set_ylabel("weights shared by two replicates\n(times chance)")
-    style.legend(figure, entries, min(4, len(parts)), "lower center", "grey: 95 % of chance, total")
+    style.legend(figure, entries, min(4, len(parts)), "lower center", _CHANCE)
     return figure
 
 
@@ -164,6 +169,8 @@ def flow_diagram(results: "xarray.Dataset") -> Figure:
     return figure
 
 
+_CHANCE = "grey: from what chance expects to the upper end of its 95 %, total"
+_GROUND = "mean, bars from least to greatest; grey ground: matches the dense network"
 _TITLES = {
     "trained": "iterative pruning",
     "random": "random, untrained",
