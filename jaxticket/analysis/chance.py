@@ -61,7 +61,7 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
       >>> found.shared.tolist(), found.expected.tolist(), found.low.tolist(), found.high.tolist()
       ([25, 25], [25.0, 25.0], [20, 20], [30, 30])
 
-    Source: this project's definition; the law is exact, but for rounding and `NEGLIGIBLE`.
+    Source: this project's definition; the law is exact, but for rounding (1e-9) and `NEGLIGIBLE`.
     """
     check_masks("overlap against chance", first, second)
     if not 0 < confidence < 1:
@@ -92,7 +92,9 @@ def _hypergeometric(size: int, kept: int, others: int) -> _Law:
     from scipy import stats
 
     numbers = np.arange(max(0, kept + others - size), min(kept, others) + 1)
-    probabilities = stats.hypergeom.pmf(numbers, size, kept, others)
+    # SciPy's pmf takes minutes where its logarithm takes milliseconds, which rounds to 1e-9.
+    probabilities = np.exp(stats.hypergeom.logpmf(numbers, size, kept, others))
+    probabilities /= probabilities.sum()
     inside = np.cumsum(probabilities) > NEGLIGIBLE
     inside &= np.cumsum(probabilities[::-1])[::-1] > NEGLIGIBLE
     return _Law(int(numbers[inside][0]), probabilities[inside])
