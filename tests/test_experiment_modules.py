@@ -18,6 +18,7 @@ NAMES = [name for name in questions() if name != "report"]
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
 SWEEPS = [name for name in NAMES if name != "lenet"]  # test_experiments.py runs that one
 ONE_SEARCH = ("koopman", "geometry")
+ONE_SEARCH = ("koopman", "levels")
 every_module = pytest.mark.parametrize("name", NAMES)
 
 
@@ -157,6 +158,11 @@ BAD = [
     ("dynamic", ["--change-every", "0"], "every: got 0"),
     ("dynamic", ["--change-until", "0"], "--change-until: got 0"),
     ("dynamic", ["--fraction", "1.5"], "fraction: got 1.5"),
+    ("levels", ["--levels", "2"], "--levels 2 --replicates 2: expected 3 levels and 2 replicates"),
+    ("levels", ["--points", "1"], "--points: got 1"),
+    ("levels", ["--examples", "0"], "--examples: got 0"),
+    ("levels", ["--tolerance", "nan"], "--tolerance: got nan"),
+    ("levels", ["--jumps", "0.9", "0.2"], "--jumps: got 0.9 0.2, expected at least two rising"),
 ]
 
 

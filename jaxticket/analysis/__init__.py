@@ -1,6 +1,7 @@
 """What is measured: pure functions over results and checkpoints, one file an instrument."""
 
 from jaxticket.analysis import curvature
+from jaxticket.analysis.chance import ChanceOverlap, overlap_against_chance
 from jaxticket.analysis.claims import Claim, Evidence, judge
 from jaxticket.analysis.comparable import Networks, together
 from jaxticket.analysis.connectivity import (
@@ -19,12 +20,27 @@ from jaxticket.analysis.connectivity import (
     permute,
     recomputing,
     train_middle,
+from jaxticket.analysis.connectivity import barriers
+from jaxticket.analysis.distances import (
+    angular_distance,
+    hamming_distance,
+    l2_distance,
+    relative_distance,
 )
 from jaxticket.analysis.early_stopping import (
     at_early_stop,
     at_end,
     at_start,
     early_stop_step,
+)
+from jaxticket.analysis.flow import (
+    Flow,
+    fit_flow,
+    flow_distance,
+    flow_distances,
+    magnitude_shares,
+    sign_pattern,
+    untrained_masks,
 )
 from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
@@ -42,11 +58,15 @@ from jaxticket.analysis.subspace import (
     random_direction,
     random_signs,
 )
+from jaxticket.analysis.trajectory import Trajectory, principal_components
 from jaxticket.analysis.volume import Volume, basin_volume
+from jaxticket.analysis.wiring import Degrees, Paths, degrees, paths
 
 __all__ = [
     "Alignment",
+    "ChanceOverlap",
     "Claim",
+    "Degrees",
     "Evidence",
     "Fitting",
     "Interval",
@@ -54,12 +74,18 @@ __all__ = [
     "Networks",
     "Outputs",
     "align",
+    "Flow",
+    "Interval",
+    "Isometry",
+    "Paths",
     "Plane",
     "Projection",
     "Radii",
+    "Trajectory",
     "Volume",
     "along_line",
     "alphas",
+    "angular_distance",
     "at_early_stop",
     "at_end",
     "at_start",
@@ -71,18 +97,24 @@ __all__ = [
     "basin_radii",
     "basin_volume",
     "curvature",
+    "degrees",
     "dimension",
     "early_stop_step",
     "ensemble_gain",
     "error_barrier",
     "filter_scales",
+    "fit_flow",
+    "flow_distance",
+    "flow_distances",
     "gradient_flow",
     "grid_around",
+    "hamming_distance",
     "interpolate",
     "jacobian_singular_values",
     "jacobian_summary",
     "judge",
     "kept_only",
+    "l2_distance",
     "linear_path",
     "loss_distance",
     "mean_interval",
@@ -94,13 +126,20 @@ __all__ = [
     "train_middle",
     "local_dimension",
     "loss_over",
+    "magnitude_shares",
     "mean_interval",
     "on_grid",
+    "overlap_against_chance",
     "paired_interval",
+    "paths",
     "plane_through",
+    "principal_components",
     "projection",
     "prunable_share",
     "random_direction",
     "random_signs",
+    "relative_distance",
+    "sign_pattern",
+    "untrained_masks",
     "with_gradient_flow",
 ]

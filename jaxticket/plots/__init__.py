@@ -18,6 +18,12 @@ from jaxticket.plots.density import (
     early_stop_against_density,
 )
 from jaxticket.plots.geometry import jumps_and_barriers, loss_plane, stages_against_density
+from jaxticket.plots.levels import (
+    angles_over_levels,
+    barriers_between_levels,
+    flow_diagram,
+    jumps_of_steps,
+)
 from jaxticket.plots.overlaps import overlap_over_training
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
@@ -41,6 +47,14 @@ __all__ = [
     "instability_against_density",
     "jacobian_spectra",
     "jumps_and_barriers",
+    "angles_over_levels",
+    "barriers_between_levels",
+    "both_against_density",
+    "early_stop_against_density",
+    "flow_diagram",
+    "instability_against_density",
+    "jacobian_spectra",
+    "jumps_of_steps",
     "layer_densities",
     "learning_curves",
     "loss_plane",
