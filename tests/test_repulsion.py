@@ -14,6 +14,7 @@ from jaxticket import Protocol, TicketError, learners, masks, rewind, runs, topo
 from jaxticket.imp import Variant
 from jaxticket.keys import derive
 from jaxticket.learners import make_repulsion, repellent_loss
+from jaxticket.masks.basic import leaves_by_path
 from jaxticket.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -29,13 +30,18 @@ gradient = jax.jit(jax.grad(repellent_loss, argnums=1))
 
 def vector(tree, mask=MASK):
     """What the term sees of a network: its kept prunable weights, in float64."""
-    kept = jax.tree.map(lambda p, m: None if m is None else np.float64(p) * np.asarray(m), tree, mask)
-    return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(kept)])
+
+    def kept(leaf, own):
+        return None if own is None else np.float64(leaf) * np.asarray(own)
+
+    leaves = jax.tree.leaves(jax.tree.map(kept, tree, mask))
+    return np.concatenate([leaf.ravel() for leaf in leaves])
 
 
 def by_definition(params, optima, strength, mask=MASK):
     """J_r and its gradient, from section 3 of the definitions by the quotient rule."""
-    own, value, slope = vector(params, mask), 0.0, 0.0
+    own = vector(params, mask)
+    value, slope = 0.0, np.zeros_like(own)
     for optimum in optima:
         other = vector(optimum, mask)
         own_length, other_length = np.linalg.norm(own), np.linalg.norm(other)
@@ -57,7 +63,7 @@ def test_value_and_gradient_are_those_of_the_definition(number, strength):
     assert loss(made, PARAMS) == pytest.approx(value, rel=1e-5)
     found = gradient(made, PARAMS)
     np.testing.assert_allclose(vector(found), slope, rtol=1e-4, atol=1e-6)
-    for path, leaf in masks.basic.leaves_by_path(found):
+    for path, leaf in leaves_by_path(found):
         assert np.any(leaf) == path.endswith("kernel"), path
 
 
@@ -127,7 +133,9 @@ def test_descent_turns_networks_away_or_towards(strength, sign):
     def descend(params):
         return jax.tree.map(lambda p, g: p - 0.5 * g, params, gradient(made, params))
 
-    params = PARAMS
+    # Somewhere between: at both ends there is nothing to descend.
+    params = jax.tree.map(lambda own, rows: own + 0.5 * rows[0], PARAMS, OPTIMA)
+    params = masks.apply(params, MASK)
     for _ in range(30):
         squares.append(float(loss(made, params)) / strength)
         params = descend(params)
@@ -135,46 +143,71 @@ def test_descent_turns_networks_away_or_towards(strength, sign):
     assert sign * (squares[-1] - squares[0]) > 0.01
 
 
+def test_a_population_of_strengths_is_each_alone():
+    strengths, numbers = jnp.float32([0.0, 2.0, -1.0]), jnp.int32([1, 2, 3])
+    networks = cases.stack([masks.apply(cases.params(seed), MASK) for seed in (4, 5, 6)])
+    made = jax.vmap(make_repulsion, in_axes=(None, None, 0, 0))(OPTIMA, MASK, numbers, strengths)
+    values = jax.vmap(repellent_loss)(made, networks)
+    for place, (number, strength) in enumerate(zip(numbers, strengths, strict=True)):
+        alone = loss(term(OPTIMA, MASK, number, strength), cases.member(networks, place))
+        np.testing.assert_allclose(values[place], alone, rtol=1e-6)
+    assert values[0] == 0
+    assert values[1] > 0 > values[2]
+
+
 # The term in a learner.
 
+LEARNER = learners.supervised(cases.handwritten(), optax.sgd(0.1))
+BATCH = jax.tree.map(jnp.asarray, cases.examples(4))
 
-def prepared(learner):
+
+def penalised(learner, penalty):
+    assert learner.with_penalty is not None
+    return penalised(learner, penalty)
+
+
+def prepared(learner=LEARNER):
     state = learner.init(jax.random.key(0))
     return learner.restart(state, state.params, MASK, moments=False)
 
 
 def stepped(learner, state):
-    batch = jax.tree.map(jnp.asarray, cases.examples(4))
-    return jax.jit(learner.step)(state, MASK, batch, jax.random.key(1))
+    return learner.step(state, MASK, BATCH, jax.random.key(1))
 
 
-def orthogonal(params):
-    """A solution that lives on the weights where the network is zero."""
-    return jax.tree.map(lambda leaf: jnp.where(leaf == 0, 1.0, 0.0)[None], params)
+@jax.jit
+def plain(state):
+    return stepped(LEARNER, state)
+
+
+@jax.jit
+def repelled(made, state):
+    return stepped(penalised(LEARNER, functools.partial(repellent_loss, made)), state)
 
 
 def test_a_network_that_is_orthogonal_to_the_only_solution_is_left_alone():
-    learner = cases.learner()
-    state = prepared(learner)
-    halved = masks.apply(state.params, cases.mask(density=0.25))
-    state = state._replace(params=halved)
-    made = term(orthogonal(halved), MASK, 1, 2.0)
-    found = learner.with_penalty(functools.partial(repellent_loss, made))
-    cases.assert_close(stepped(found, state), stepped(learner, state), 1e-6)
-    other = learner.with_penalty(functools.partial(repellent_loss, term(OPTIMA, MASK, 1, 2.0)))
-    moved, still = (stepped(one, state)[0].params for one in (other, learner))
-    assert not np.allclose(moved["output"]["kernel"], still["output"]["kernel"], atol=1e-4)
+    """It lives on the weights where the network is zero."""
+    state = prepared()
+    state = state._replace(params=masks.apply(state.params, cases.mask(density=0.25)))
+    elsewhere = jax.tree.map(lambda leaf: (leaf == 0).astype(leaf.dtype)[None], state.params)
+    elsewhere = jax.tree.map(lambda rows: jnp.concatenate([rows] * 3), elsewhere)
+    cases.assert_close(repelled(term(elsewhere, MASK, 1, 2.0), state), plain(state), 1e-6)
+    moved, _ = repelled(term(OPTIMA, MASK, 1, 2.0), state)
+    assert np.abs(vector(moved.params) - vector(plain(state)[0].params)).max() > 1e-4
+
+
+def test_strength_zero_is_a_step_without_the_term_to_the_bit():
+    state = prepared()
+    cases.assert_same_bits(repelled(term(OPTIMA, MASK, 3, 0.0), state), plain(state))
 
 
 def test_the_term_adds_its_gradient_and_no_metric_shows_it():
-    learner = learners.supervised(cases.handwritten(), optax.sgd(0.1))
-    state, made = prepared(learner), term(OPTIMA, MASK, 3, 2.0)
-    with_term = learner.with_penalty(functools.partial(repellent_loss, made))
-    (plain, metrics), (pushed, shown) = (stepped(one, state) for one in (learner, with_term))
+    state = prepared()
+    (still, metrics), (pushed, shown) = plain(state), repelled(term(OPTIMA, MASK, 3, 2.0), state)
     cases.assert_close(shown, metrics)
     _, slope = by_definition(state.params, [cases.member(OPTIMA, n) for n in range(3)], 2.0)
-    moved = vector(pushed.params) - vector(plain.params)
-    np.testing.assert_allclose(moved, -0.1 * slope * (vector(PARAMS) != 0), atol=1e-6)
+    moved = vector(pushed.params) - vector(still.params)
+    np.testing.assert_allclose(moved, -0.1 * slope, atol=1e-6)
     assert np.abs(moved).max() > 1e-3
     cases.assert_zero_where_pruned(pushed.params, MASK)
 
@@ -182,23 +215,21 @@ def test_the_term_adds_its_gradient_and_no_metric_shows_it():
 def test_penalties_add_up_and_reach_the_learner_inside_another():
     first = lambda params: jnp.sum(params["output"]["kernel"] ** 2)  # noqa: E731
     second = lambda params: 3 * first(params)  # noqa: E731
-    plain = learners.supervised(cases.handwritten(), optax.sgd(0.1))
     built = learners.supervised(
         cases.handwritten(), optax.sgd(0.1), penalty=lambda params, state: first(params)
     )
-    for wrap in (lambda learner: learner, lambda one: learners.sparse(one, topology.static())):
-        moved = [
-            stepped(one, prepared(one))[0].params["output"]["kernel"]
-            for one in (
-                wrap(plain),
-                wrap(built).with_penalty(second),
-                wrap(plain).with_penalty(first).with_penalty(second),
-            )
-        ]
+    static = lambda learner: learners.sparse(learner, topology.static())  # noqa: E731
+    for wrap in (lambda learner: learner, static):
+        each = (
+            wrap(LEARNER),
+            penalised(wrap(built), second),
+            penalised(penalised(wrap(LEARNER), first), second),
+        )
+        start = prepared(each[0])
+        moved = [stepped(learner, start)[0].params["output"]["kernel"] for learner in each]
         np.testing.assert_allclose(moved[1], moved[2], rtol=1e-5)
-        start = prepared(wrap(plain)).params["output"]["kernel"]
-        kept = MASK["output"]["kernel"]
-        np.testing.assert_allclose(moved[1] - moved[0], -0.8 * start * kept, rtol=1e-4, atol=1e-6)
+        expected = moved[0] - 0.8 * start.params["output"]["kernel"]
+        np.testing.assert_allclose(moved[1], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_learner_that_cannot_be_penalised_stays_so_inside_another():
@@ -214,26 +245,28 @@ VARIANTS = {
     "redrawn": Variant(repulsion=2.0, action=rewind.reinit),
 }
 LEVELS = 3
+SEARCHED = cases.learner(optimizer="adam")
 
 
 def search(**choices):
-    return searches.search(**({"levels": LEVELS, "arms": ("ticket",)} | choices))
+    given = {"learner": SEARCHED, "levels": LEVELS, "arms": ("ticket",)}
+    return searches.search(**(given | choices))
 
 
 @functools.cache
 def swept():
     """All variants, and how often a learner with the term was made until the end of each level."""
-    learner, made, seen = searches._learner(), [], {}
+    made, seen = [], {}
 
     def counted(penalty):
         made.append(1)
-        return learner.with_penalty(penalty)
+        return penalised(SEARCHED, penalty)
 
     def tell(progress):
         seen[progress.arm, progress.level] = len(made)
 
     result = search(
-        learner=learner._replace(with_penalty=counted),
+        learner=SEARCHED._replace(with_penalty=counted),
         variants=VARIANTS,
         arms=("ticket", "reinit"),
         on_progress=tell,
@@ -245,13 +278,10 @@ def found(level, name, replicate=1, arm="ticket"):
     return swept()[0].network(arm, level, replicate, name)
 
 
-@pytest.mark.parametrize("name", ["none", "redrawn"])
-def test_a_strength_is_the_single_search_to_the_bit(name):
-    """Without repulsion the single search has no term at all."""
-    chosen = {field: value for field, value in vars(VARIANTS[name]).items() if value is not None}
-    alone = search(**chosen)
+def test_strength_zero_in_a_sweep_is_a_search_without_any_term_to_the_bit():
+    alone = search()
     for level in range(LEVELS):
-        one, other = alone.network("ticket", level, 1), found(level, name)
+        one, other = alone.network("ticket", level, 1), found(level, "none")
         cases.assert_same_bits((one.mask, one.params), (other.mask, other.params))
 
 
@@ -262,7 +292,7 @@ def kernels(tree):
 @functools.cache
 def trained_by_definition():
     """Trains one network with the term written from its definition; all numbers are traced."""
-    learner = searches._learner()
+    learner = SEARCHED
 
     def again(params, mask, earlier, weights, strength, key):
         kept = kernels(mask).astype(jnp.float32)
@@ -276,7 +306,7 @@ def trained_by_definition():
         state = learner.restart(learner.init(key), params, mask, moments=False)
         data = jax.tree.map(jnp.asarray, cases.data())
         protocol = Protocol(6, 4, 3)
-        trained, _ = train(learner.with_penalty(penalty), data, state, mask, key, protocol)
+        trained, _ = train(penalised(learner, penalty), data, state, mask, key, protocol)
         return trained.learner.params
 
     return jax.jit(again)
@@ -292,7 +322,7 @@ def test_a_level_is_trained_against_all_earlier_solutions_of_its_lineage(name):
         weights = jnp.float32([n < level for n in range(LEVELS - 1)])
         start = derive(key, "reinit", level) if name == "redrawn" else key
         again = trained_by_definition()(
-            searches._learner().init(start).params,
+            SEARCHED.init(start).params,
             network.mask,
             earlier,
             weights,
@@ -329,15 +359,6 @@ def test_one_compilation_serves_all_levels():
     assert seen["ticket", 1] == seen["ticket", LEVELS - 1] > 0
 
 
-def test_vmap_gives_the_same_search():
-    few = {name: VARIANTS[name] for name in ("none", "redrawn")}
-    result = search(variants=few, plan=cases.PLANS["vmap_on_2"]())
-    for name in few:
-        one, other = result.network("ticket", LEVELS - 1, 1, name), found(LEVELS - 1, name)
-        cases.assert_same_bits(one.mask, other.mask)
-        cases.assert_close(one.params, other.params, 1e-4)
-
-
 def test_a_search_resumes_to_the_bit_and_keeps_no_solution_twice(tmp_path):
     def stop(progress):
         if progress.level == 2:
@@ -352,7 +373,7 @@ def test_a_search_resumes_to_the_bit_and_keeps_no_solution_twice(tmp_path):
         one, other = resumed.network("ticket", 2, 1, name), found(2, name)
         cases.assert_same_bits((one.mask, one.params), (other.mask, other.params))
     assert jax.tree.structure(resumed.origin.rewound) == jax.tree.structure(
-        searches._learner().init(jax.random.key(0))
+        SEARCHED.init(jax.random.key(0))
     )
 
 
