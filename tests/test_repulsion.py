@@ -163,7 +163,7 @@ BATCH = jax.tree.map(jnp.asarray, cases.examples(4))
 
 def penalised(learner, penalty):
     assert learner.with_penalty is not None
-    return penalised(learner, penalty)
+    return learner.with_penalty(penalty)
 
 
 def prepared(learner=LEARNER):

@@ -11,6 +11,7 @@ from jaxticket.plots.density import (
     early_stop_against_density,
 )
 from jaxticket.plots.overlaps import overlap_over_training
+from jaxticket.plots.repulsion import strengths_against_density, successive_against_density
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
 from jaxticket.plots.spectra import jacobian_spectra
@@ -32,5 +33,7 @@ __all__ = [
     "mask_images",
     "overlap_over_training",
     "save",
+    "strengths_against_density",
+    "successive_against_density",
     "variants_against_density",
 ]
