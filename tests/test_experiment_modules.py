@@ -30,6 +30,7 @@ def run(name, *words):
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
     wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
+    wanted |= {"regurgitation"}
     assert wanted <= set(NAMES)
 
 
@@ -142,6 +143,11 @@ BAD = [
     ("dynamic", ["--change-every", "0"], "every: got 0"),
     ("dynamic", ["--change-until", "0"], "--change-until: got 0"),
     ("dynamic", ["--fraction", "1.5"], "fraction: got 1.5"),
+    ("regurgitation", ["--strengths", "2"], "--strengths: got 2.0, expected .*0 among them"),
+    ("regurgitation", ["--strengths", "0", "nan"], "--strengths: got 0.0 nan, expected finite"),
+    ("regurgitation", ["--strengths", "0", "0"], "--strengths: got 0.0 twice"),
+    ("regurgitation", ["--levels", "1"], "--levels: got 1, expected at least two"),
+    ("regurgitation", ["--points", "1"], "--points: got 1"),
 ]
 
 

@@ -74,10 +74,10 @@ def successive_against_density(results: "xarray.Dataset") -> Figure:
     Source: 2106.06955.
     """
     searches, strengths = _axes_of(results)
-    figure, panels = style.panels(2, 7.6, 3.6)
+    figure, panels = style.panels(2, 7.6, 3.9)
     colours, entries = style.depth_colours(len(strengths)), {}
-    quantities = {"angle": ("angle to the solution before, 2∠/π", 1.0)}
-    quantities["barrier"] = ("error barrier to the solution before (%)", 100.0)
+    quantities = {"angle": ("angle to the\nsolution before, 2∠/π", 1.0)}
+    quantities["barrier"] = ("error barrier to the\nsolution before (%)", 100.0)
     for axes, (quantity, (label, unit)) in zip(panels, quantities.items(), strict=True):
         for row, search in enumerate(searches):
             for place, strength in enumerate(strengths):
