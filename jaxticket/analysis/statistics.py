@@ -51,7 +51,7 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
     if len(kept) == 1:
         return Interval(mean, -np.inf, np.inf, 1)
     error = float(kept.std(ddof=1)) / len(kept) ** 0.5
-    half = _t_quantile(0.5 + confidence / 2, len(kept) - 1) * error
+    half = t_quantile(0.5 + confidence / 2, len(kept) - 1) * error
     return Interval(mean, mean - half, mean + half, len(kept))
 
 
@@ -74,7 +74,20 @@ def paired_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0
 
 
 @functools.cache
-def _t_quantile(probability: float, degrees_of_freedom: int) -> float:
+def t_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """Gives a quantile of Student's t distribution; SciPy is imported when it is first asked for.
+
+    Args:
+      probability: below the quantile.
+      degrees_of_freedom: of the distribution.
+
+    Returns:
+      The quantile.
+
+    Example:
+      >>> round(t_quantile(0.975, 4), 3)
+      2.776
+    """
     from scipy import stats
 
     return float(stats.t.ppf(probability, degrees_of_freedom))
