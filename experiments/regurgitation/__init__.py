@@ -133,11 +133,11 @@ def variants(problem: Problem) -> dict[str, Variant]:
     Returns:
       A variant each.
     """
+    strengths: tuple[float, ...] = problem.config.strengths
     return {
         successive.name(search, strength): Variant(action=action, repulsion=strength)
-        for (search, action), strength in itertools.product(
-            SEARCHES.items(), problem.config.strengths
-        )
+        for search, action in SEARCHES.items()
+        for strength in strengths
     }
 
 

@@ -1,6 +1,7 @@
 """What lies between the solutions of two successive levels: their angle and their barrier."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,8 +12,9 @@ from rich.table import Table
 from experiments.common import sweeps
 from experiments.common.experiment import Problem
 from experiments.common.instability import barriers_of
-from jaxticket.analysis import Claim
+from jaxticket.analysis import Claim, angular_distance
 from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
+from jaxticket.population import over, populate
 from jaxticket.records import Network, Result
 
 ORTHOGONAL = 0.1
@@ -41,36 +43,18 @@ def name(search: str, strength: float) -> str:
     return f"{search}, strength {strength:g}"
 
 
-def angle(first: Any, second: Any, mask: Any) -> float:
-    """Gives the angular distance of two networks, d = 2∠(θ₁ ⊙ m, θ₂ ⊙ m)/π.
+def _angles(problem: Problem, pairs: Sequence[tuple[Network, Network]]) -> np.ndarray:
+    """Measures the angle 2∠/π of every pair, as one population; `float64[pairs]`."""
 
-    Over prunable weights, in float64, by Kahan's form, which is exact for small angles too.
+    def angle(pair: Any) -> Any:
+        (first, first_mask), (second, second_mask) = pair
+        return angular_distance(first, second, first_mask, second_mask)
 
-    Args:
-      first: θ₁, NumPy leaves.
-      second: θ₂, likewise.
-      mask: m, which weights both keep.
-
-    Returns:
-      0 for one direction, 1 for a right angle; NaN if either is zero.
-
-    Example:
-      >>> tree = lambda *numbers: {"w": np.float32(numbers)}
-      >>> mask = {"w": np.array([True, True, False])}
-      >>> round(angle(tree(1, 0, 9), tree(1, 1, -9), mask), 6)
-      0.5
-
-    Source: 2106.06955.
-    """
-    one, other = (_direction(tree, mask) for tree in (first, second))
-    return 4 / np.pi * float(np.arctan2(np.linalg.norm(one - other), np.linalg.norm(one + other)))
-
-
-def _direction(tree: Any, mask: Any) -> np.ndarray:
-    kept = jax.tree.map(lambda p, m: None if m is None else np.float64(p)[m], tree, mask)
-    whole = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(kept)])
-    length = np.linalg.norm(whole)
-    return whole / length if length else np.full_like(whole, np.nan)
+    size = problem.plan.padded(problem.plan.chunk or problem.plan.devices)
+    each = [[(one.params, one.mask) for one in pair] for pair in pairs]
+    together = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    found = over(populate(angle, problem.plan), size)(together)
+    return np.asarray(found, np.float64)
 
 
 def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
@@ -93,9 +77,8 @@ def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarra
     learner = problem.family({})
     state = learner.init(jax.random.key(problem.config.seed))
     heights = barriers_of(learner, state, pairs, problem, problem.config.points)
-    for place, (first, second), height in zip(places, pairs, heights, strict=True):
-        # Masks are nested, so that the later one is what both keep.
-        found["angle"][place] = angle(first.params, second.params, second.mask)
+    for place, angle, height in zip(places, _angles(problem, pairs), heights, strict=True):
+        found["angle"][place] = angle
         found["barrier"][place] = height
     dimensions = ("variant", "level", "replicate")
     names = [variant.split(", strength ") for variant in result.variants]
