@@ -33,6 +33,7 @@ def test_the_promised_experiments_exist():
     wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
     wanted |= {"connectivity"}
     wanted |= {"geometry"}
+    wanted |= {"regurgitation"}
     assert wanted <= set(NAMES)
 
 
@@ -163,6 +164,11 @@ BAD = [
     ("levels", ["--examples", "0"], "--examples: got 0"),
     ("levels", ["--tolerance", "nan"], "--tolerance: got nan"),
     ("levels", ["--jumps", "0.9", "0.2"], "--jumps: got 0.9 0.2, expected at least two rising"),
+    ("regurgitation", ["--strengths", "2"], "--strengths: got 2.0, expected .*0 among them"),
+    ("regurgitation", ["--strengths", "0", "nan"], "--strengths: got 0.0 nan, expected finite"),
+    ("regurgitation", ["--strengths", "0", "0"], "--strengths: got 0.0 twice"),
+    ("regurgitation", ["--levels", "1"], "--levels: got 1, expected at least two"),
+    ("regurgitation", ["--points", "1"], "--points: got 1"),
 ]
 
 

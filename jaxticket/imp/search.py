@@ -15,6 +15,7 @@ from jaxticket.criteria import magnitude
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.imp.controls import train_controls
+from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup, replicate_keys
 from jaxticket.imp.tickets import check_kept, train_tickets
@@ -74,6 +75,7 @@ def find_tickets(
     pruning: Pruning = "iterative",
     scoring: Scoring = Scoring(),  # noqa: B008
     action: Action = rewind,
+    repulsion: float = 0.0,
     empty_layers: bool = False,
     variants: Mapping[str, Variant] | None = None,
     plan: Plan | None = None,
@@ -115,6 +117,10 @@ def find_tickets(
       action: what is made of the weights that the ticket is trained again from: an action in the
         manner of `jaxticket.rewind`, such as `jaxticket.isometry.orthogonalized`. The controls
         have their own.
+      repulsion: λ_r, how strongly the ticket is repelled at every level from what it was trained
+        to at all levels before, in the way of `jaxticket.learners.repulsion`; below 0 attracts.
+        The dense network and the controls have no such term. A population then holds
+        `levels - 1` copies of the params beside each network that trains.
       empty_layers: whether a layer may lose its last weight; refused if not.
       variants: a sweep.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
@@ -151,6 +157,7 @@ def find_tickets(
         pruning=pruning,
         scoring=scoring,
         action=action,
+        repulsion=repulsion,
     )
     chosen = variants or {"": Variant()}
     family, keys = as_family(learner), replicate_keys(key, replicates)
@@ -163,6 +170,12 @@ def find_tickets(
         chosen, default, keys, dense, levels, protocol, empty_layers=empty_layers
     )
     _check_criteria(made[0], lineages)
+    if lineages.repulsion.any() and made[0].with_penalty is None:
+        raise TicketError(
+            f"repulsion: got {lineages.repulsion[lineages.repulsion != 0][0]:g}, expected 0: this "
+            "learner has no function with_penalty; give its Learner one, as learners.supervised "
+            "does"
+        )
     setup = Setup(
         family=family,
         lineages=lineages,
@@ -182,7 +195,7 @@ def find_tickets(
         check_kept(setup, records)
     resumed = _networks(setup, records)
     train = trainer(
-        family,
+        repelling(family),
         setup.criterion,
         protocol,
         data,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxticket import masks
 from jaxticket.criteria.base import Evidence
 from jaxticket.errors import MaskError, TicketError
+from jaxticket.imp.repelling import repeller
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.learners.base import Learner
 from jaxticket.records import Coordinate, Origin, Record, Store
@@ -107,6 +108,7 @@ def train_tickets(
         _keep(setup, done[0], records, store)
     prune_all = setup.over(_prune_one(setup), setup.ticket_size)
     restart_all = setup.over(_restart_one(setup), setup.ticket_size)
+    repel = repeller(setup)
     for level in range(1, setup.levels):
         if level in done:
             continue
@@ -116,11 +118,12 @@ def train_tickets(
             _check_not_empty(setup, mask, before, level)
         with setup.ledger.phase("start"):
             states = restart_all(_restarts(setup, origin, before, mask, level))
+            given = repel([done[earlier] for earlier in range(level)], mask)
         networks = Networks(
             states,
             mask,
             setup.level_keys("train", level),
-            lineages.hyperparameters,
+            given,
             setup.begins(),
         )
         trained = train(

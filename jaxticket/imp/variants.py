@@ -52,6 +52,8 @@ class Variant:
       scoring: which examples a criterion that needs data is given; as many in all variants.
       action: what is made of the weights that a pruned network is trained again from, which
         `retraining` says; any action in the manner of `jaxticket.rewind`.
+      repulsion: λ_r, how strongly a pruned network is repelled from all that its lineage trained
+        at the levels before, as `jaxticket.learners.repulsion` says; below 0 attracts.
 
     Example:
       >>> Variant(hyperparameters={"learning_rate": 0.1}).rewind_step is None
@@ -69,6 +71,7 @@ class Variant:
     pruning: Pruning | None = None
     scoring: Scoring | None = None
     action: Action | None = None
+    repulsion: float | None = None
 
     def over(self, default: "Variant") -> "Variant":
         """Fills what is `None` from another variant.
@@ -90,6 +93,7 @@ DEFAULT = Variant(
     pruning="iterative",
     scoring=Scoring(),
     action=rewind,
+    repulsion=0.0,
 )
 """What a search does if it is told nothing, but for its allocation and its criterion."""
 
@@ -118,6 +122,7 @@ class Lineages(NamedTuple):
       scorings: by variant, which examples its criterion is given; `None` where it needs none.
       actions: those that differ.
       action: `int32[L]`, the index of each lineage's action.
+      repulsion: `float32[L]`, the λ_r of each lineage.
       dense: `int64[L]`, the dense network that each lineage begins with.
       dense_lineages: `int64[D]`, the first lineage of each dense network.
     """
@@ -139,6 +144,7 @@ class Lineages(NamedTuple):
     scorings: tuple[Scoring | None, ...]
     actions: tuple[Action, ...]
     action: np.ndarray
+    repulsion: np.ndarray
     dense: np.ndarray
     dense_lineages: np.ndarray
 
@@ -224,6 +230,7 @@ def make_lineages(
         scorings=_scorings(chosen),
         actions=actions,
         action=each([_place(actions, variant.action) for variant in chosen.values()], np.int32),
+        repulsion=each([variant.repulsion for variant in chosen.values()], np.float32),
         dense=(dense_of[:, None] * replicates + places).ravel(),
         dense_lineages=(np.array(roots)[:, None] * replicates + places).ravel(),
     )
@@ -304,6 +311,11 @@ def _check(name: str, variant: Variant, protocol: Protocol) -> None:
             "level before, which such a mask was not made from"
         )
     check_scoring(_required(variant.scoring), f"scoring of variant {name!r}" if name else "scoring")
+    if not np.isfinite(_required(variant.repulsion)):
+        raise TicketError(
+            f"{f'repulsion of variant {name!r}' if name else 'repulsion'}: got "
+            f"{variant.repulsion}, expected a finite number: above 0 repels, below 0 attracts"
+        )
     if variant.rewind_moments and variant.retraining != "weights":
         raise TicketError(
             f"variant {name!r}: got rewind_moments with retraining {variant.retraining!r}, "

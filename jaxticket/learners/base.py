@@ -10,6 +10,9 @@ from jaxticket.types import Batch, Mask, Metrics, Objective, Params
 LearnerState = Any
 """A pytree with the attributes `params` and `model_state`, and whatever else training needs."""
 
+Penalty = Callable[[Params], Any]
+"""`penalty(params) -> float[]`, what training minimises beside its loss."""
+
 
 class Learner(NamedTuple):
     """A way of training one network, as four pure functions.
@@ -26,6 +29,9 @@ class Learner(NamedTuple):
         its params, which never change, from `jaxticket.held`; `None` if it cannot.
       objective: what `step` minimises, for criteria and instruments that differentiate it; `None`
         if it does not say.
+      with_penalty: `with_penalty(penalty) -> Learner`, the same learner whose steps minimise
+        `penalty(params)` too, beside any penalty that it has; no metric and no `objective` shows
+        it. A penalty may close over traced arrays. `None` if it cannot.
     """
 
     init: Callable[[PRNGKeyArray], LearnerState]
@@ -34,6 +40,7 @@ class Learner(NamedTuple):
     restart: Callable[..., LearnerState]
     hold: Callable[[LearnerState, Any], LearnerState] | None = None
     objective: Objective | None = None
+    with_penalty: "Callable[[Penalty], Learner] | None" = None
 
 
 def with_params(state: LearnerState, params: Params) -> LearnerState:

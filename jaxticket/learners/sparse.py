@@ -9,7 +9,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from jaxticket import masks
 from jaxticket.criteria.base import Evidence
 from jaxticket.keys import derive
-from jaxticket.learners.base import Learner, LearnerState
+from jaxticket.learners.base import Learner, LearnerState, Penalty
 from jaxticket.learners.seldom import seldom
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.topology.base import Start, Topology, everything
@@ -118,7 +118,18 @@ def sparse(
         inner = learner.restart(_unwrap(state), params, own, moments=moments)
         return _wrap(inner, own, state.model_state.step)
 
-    return Learner(init, step, evaluate, restart, objective=_objective(learner.objective))
+    def with_penalty(penalty: Penalty) -> Learner:
+        assert learner.with_penalty is not None, "only where the learner has it"
+        return sparse(learner.with_penalty(penalty), topology, start=start, prunable=prunable)
+
+    return Learner(
+        init,
+        step,
+        evaluate,
+        restart,
+        objective=_objective(learner.objective),
+        with_penalty=None if learner.with_penalty is None else with_penalty,
+    )
 
 
 def _wrap(state: LearnerState, mask: Mask, step: Any) -> LearnerState:

@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.keys import derive
-from jaxticket.learners.base import Learner
+from jaxticket.learners.base import Learner, Penalty
 from jaxticket.learners.losses import Loss
 from jaxticket.learners.mixing import Augment, over_labels
 from jaxticket.learners.preprocessing import unit_interval
@@ -124,12 +124,27 @@ def supervised(
     def hold(state: TrainState, values: Any) -> TrainState:
         return state._replace(held=values)
 
+    def with_penalty(added: Penalty) -> Learner:
+        def both(params: Params, model_state: ModelState) -> Array:
+            own = added(params)
+            return own if penalty is None else penalty(params, model_state) + own
+
+        return supervised(
+            model,
+            optimizer,
+            preprocess=preprocess,
+            loss=loss,
+            augment=augment,
+            penalty=both,
+            evaluation_batch_size=evaluation_batch_size,
+        )
+
     minimised = Objective(
         prepare=lambda batch: preprocess(batch.images),
         apply=model.apply,
         loss=lambda logits, batch: over_labels(lambda y: loss(logits, y), batch),
     )
-    return Learner(init, step, evaluate, restarted, hold, minimised)
+    return Learner(init, step, evaluate, restarted, hold, minimised, with_penalty)
 
 
 def _held(params: Params, held: Any) -> Params:

@@ -25,6 +25,7 @@ from jaxticket.plots.levels import (
     jumps_of_steps,
 )
 from jaxticket.plots.overlaps import overlap_over_training
+from jaxticket.plots.repulsion import strengths_against_density, successive_against_density
 from jaxticket.plots.saving import save
 from jaxticket.plots.sparsity import layer_densities, mask_images
 from jaxticket.plots.spectra import jacobian_spectra
@@ -63,5 +64,7 @@ __all__ = [
     "radius_histogram",
     "save",
     "stages_against_density",
+    "strengths_against_density",
+    "successive_against_density",
     "variants_against_density",
 ]

@@ -1,0 +1,243 @@
+"""Do tickets win because they train to the same solution again? Repelling them from it.
+
+Claim: successive rounds of iterative magnitude pruning train to solutions at a small angle, those
+of searches that begin each round anew to nearly orthogonal ones; a term of the loss that repels a
+network from all earlier solutions takes the ticket's advantage away and leaves networks that were
+begun anew as they were; one that attracts keeps the ticket.
+
+Paper: Maene, Li & Moens, "Towards Understanding Iterative Magnitude Pruning: Why Lottery Tickets
+Win", arXiv 2106.06955.
+
+Command: `python -m experiments.regurgitation`
+
+Two searches, that of tickets and one whose every round starts from a new initialisation (reinit),
+each at every strength λ_r of the term in `jaxticket.learners.repulsion`; all prune what they
+trained themselves, and share their dense networks. Reinit is here a search of its own and not the
+control on the ticket's masks, since what repels it must be its own earlier solutions. Angles are
+d = 2∠/π over the weights that both rounds keep; barriers are those of the test error. Without an
+advantage of the ticket at strength 0 there is nothing to take away, and what depends on it is
+undecided. Networks are trained with the term, so that no finished run can take their place.
+
+Presets:
+  default  5,000 embedded Fashion-MNIST images, LeNet-300-100, Adam, two searches at three
+           strengths, 40 % a level down to 2.9 %, five replicates: 215 networks; minutes on two
+           cores.
+  smoke    digits, seconds; only the exact claims mean anything.
+  paper    LeNet on MNIST, 25 epochs of batch 60, Adam at 1.2e-3 (the rest as in lenet-2019, which
+           is unverified for this paper): 455 networks, 8.5 million network-steps.
+
+Expected (paper; numbers unverified): repelled tickets as accurate as reinit, on LeNet too.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import xarray
+from rich.console import RenderableType
+
+from experiments.common import lottery, sweeps
+from experiments.common.configuration import Configuration, published
+from experiments.common.experiment import Experiment, Problem, run
+from experiments.regurgitation import successive
+from experiments.regurgitation.advantage import (
+    Search,
+    advantage_falls,
+    if_advantage,
+    no_better,
+    unchanged,
+)
+from jaxticket.analysis import Claim
+from jaxticket.errors import TicketError
+from jaxticket.imp import Variant
+from jaxticket.recipes import Step
+from jaxticket.records import Result
+from jaxticket.rewind import Action, reinit, rewind
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SEARCHES: dict[str, Action] = {"ticket": rewind, "reinit": reinit}
+"""Where each round of a search starts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Configuration):
+    """What can be chosen; the text under each field is its help on the command line."""
+
+    levels: int = 8
+    """Levels, the dense one included."""
+    evaluate_every: Step = Step.iterations(60)  # noqa: RUF009
+    """Between evaluations: the grid of the early-stop step."""
+    prune_rate: float = 0.4
+    """Share of the remaining weights that goes at each level."""
+    output_prune_rate: float = 0.2
+    """The same for the output layer."""
+    arms: tuple[str, ...] = ("ticket",)
+    """Names from jaxticket.arms; controls have no term."""
+    strengths: tuple[float, ...] = (0.0, 2.0, -1.0)
+    """Strengths of the term: above 0 repels from all earlier solutions, below 0 attracts."""
+    points: int = 20
+    """Points on the line between two successive solutions."""
+
+
+DEFAULT = Config()
+PRESETS = {
+    "default": DEFAULT,
+    "smoke": dataclasses.replace(
+        DEFAULT,
+        preset="smoke",
+        dataset="digits",
+        width=0.1,
+        replicates=2,
+        levels=3,
+        steps=Step.iterations(20),
+        evaluate_every=Step.iterations(20),
+        points=3,
+    ),
+    "paper": dataclasses.replace(
+        published(DEFAULT, "lenet-2019"), levels=16, steps=Step.epochs(25)
+    ),
+}
+
+
+def check(config: Config) -> None:
+    """Refuses strengths that cannot be compared.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      TicketError: one line on the first thing that is wrong.
+    """
+    sweeps.check_some("--strengths", config.strengths)
+    if 0.0 not in config.strengths or not all(map(math.isfinite, config.strengths)):
+        raise TicketError(
+            f"--strengths: got {' '.join(map(str, config.strengths))}, expected finite numbers, "
+            "0 among them, which the others are compared with"
+        )
+    if config.levels < 2:
+        raise TicketError(f"--levels: got {config.levels}, expected at least two solutions")
+    if config.points < 2:
+        raise TicketError(f"--points: got {config.points}, expected at least 2")
+
+
+def variants(problem: Problem) -> dict[str, Variant]:
+    """Lists both searches at every strength.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      A variant each.
+    """
+    strengths: tuple[float, ...] = problem.config.strengths
+    return {
+        successive.name(search, strength): Variant(action=action, repulsion=strength)
+        for search, action in SEARCHES.items()
+        for strength in strengths
+    }
+
+
+MAENE = "Maene et al. 2021, arXiv 2106.06955"
+DENSITIES = (7.9, 2.9)
+"""In percent, at which searches are compared."""
+
+TOLERANCE = 0.005
+"""Below this difference of accuracies two count as equal, stated beforehand."""
+
+
+def claims(problem: Problem) -> list[Claim]:
+    """Lists what a run must show; decided before any run.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      The claims, exact ones first.
+    """
+    del problem
+    return [
+        *lottery.exact_claims(),
+        successive.first_masks_alike(),
+        *itertools.chain.from_iterable(map(_at, DENSITIES)),
+        successive.below("angle", ("ticket", 0), ("reinit", 0), MAENE),
+        successive.nearly_orthogonal(("reinit", 0), MAENE),
+        successive.below("angle", ("ticket", 0), ("ticket", 2), MAENE),
+        successive.below("angle", ("ticket", -1), ("ticket", 0), MAENE),
+        successive.below("barrier", ("ticket", 0), ("reinit", 0), MAENE),
+        successive.below("barrier", ("ticket", 0), ("ticket", 2), MAENE),
+    ]
+
+
+def _at(percent: float) -> list[Claim]:
+    cell = lambda search, strength: Search(successive.name(search, strength))  # noqa: E731
+    ticket, repelled, attracted = (cell("ticket", strength) for strength in (0, 2, -1))
+    reinitialised, repelled_reinit = (cell("reinit", strength) for strength in (0, 2))
+    undecided_without = functools.partial(
+        if_advantage, ticket=ticket, control=reinitialised, percent=percent
+    )
+    return [
+        sweeps.more(ticket, reinitialised, percent, MAENE),
+        undecided_without(
+            advantage_falls(ticket, reinitialised, repelled, repelled_reinit, percent, MAENE)
+        ),
+        undecided_without(no_better(repelled, repelled_reinit, percent, TOLERANCE, MAENE)),
+        unchanged(repelled_reinit, reinitialised, percent, 2 * TOLERANCE, MAENE),
+        undecided_without(sweeps.as_good(attracted, ticket, percent, TOLERANCE, MAENE)),
+    ]
+
+
+def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
+    """Adds angles and barriers between successive solutions.
+
+    Args:
+      problem: what is run.
+      result: the networks.
+      results: their curves.
+
+    Returns:
+      The results with what `successive.measured` gives.
+    """
+    return successive.measured(problem, result, results)
+
+
+def tables(results: xarray.Dataset) -> list[RenderableType]:
+    """Makes the tables: accuracy, angles and barriers against density.
+
+    Args:
+      results: all curves.
+
+    Returns:
+      Rich tables.
+    """
+    return [sweeps.variants_by_density(results, "ticket"), *successive.tables(results)]
+
+
+def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
+    """Draws accuracy against density for each strength, and what lies between solutions.
+
+    Args:
+      results: all curves.
+      result: unused.
+
+    Returns:
+      Figures by file name, the main one first.
+    """
+    from jaxticket import plots
+
+    del result
+    return {
+        "regurgitation": plots.strengths_against_density(results),
+        "successive": plots.successive_against_density(results),
+    }
+
+
+EXPERIMENT = Experiment(
+    "regurgitation", __doc__ or "", PRESETS, claims, draw, variants, check, tables, measure
+)
+
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""

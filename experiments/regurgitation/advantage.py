@@ -1,0 +1,145 @@
+"""Claims about the ticket's advantage over networks that are begun anew, and what takes it away."""
+
+import numpy as np
+import xarray
+
+from experiments.common.sweeps import Cell
+from jaxticket.analysis import Claim, mean_interval
+from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
+
+
+class Search(Cell):
+    """The networks of a search, which a claim compares; all of them are its tickets."""
+
+    def __str__(self) -> str:
+        """Names it in a claim."""
+        return self.variant
+
+
+def advantage_falls(
+    ticket: Cell, control: Cell, repelled: Cell, repelled_control: Cell, percent: float, source: str
+) -> Claim:
+    """Claims that tickets gain less over their control when both are repelled.
+
+    Args:
+      ticket: without the term.
+      control: of it.
+      repelled: with the term.
+      repelled_control: of that.
+      percent: the density.
+      source: of the claim.
+
+    Returns:
+      The claim.
+    """
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = _read(results, percent, ticket, control, repelled, repelled_control)
+        if isinstance(found, Evidence):
+            return found
+        one, its_control, other, its_other = found
+        return greater((one - its_control) - (other - its_other))
+
+    return Claim(
+        f"advantage-falls-{repelled.slug}-{percent:g}",
+        f"at {percent:g} %, {repelled} gains less over reinit of its strength than {ticket} does",
+        source,
+        "95 % interval of the difference of differences above 0",
+        exact=False,
+        test=test,
+    )
+
+
+def no_better(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
+    """Claims that the first has no advantage left over the second, to a tolerance.
+
+    Args:
+      first: networks.
+      second: other networks.
+      percent: the density.
+      tolerance: what still counts as none, a fraction.
+      source: of the claim.
+
+    Returns:
+      The claim.
+    """
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = _read(results, percent, first, second)
+        return found if isinstance(found, Evidence) else at_least(found[1] - found[0], tolerance)
+
+    return Claim(
+        f"{first.slug}-no-better-than-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} is no more accurate than {second}",
+        source,
+        f"mean of {second} - {first} ≥ -{tolerance:.1%}",
+        exact=False,
+        test=test,
+    )
+
+
+def unchanged(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
+    """Claims that two are equally accurate, to a tolerance.
+
+    Args:
+      first: networks.
+      second: other networks.
+      percent: the density.
+      tolerance: what still counts as equal, a fraction.
+      source: of the claim.
+
+    Returns:
+      The claim.
+    """
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = _read(results, percent, first, second)
+        if isinstance(found, Evidence):
+            return found
+        return by_interval(found[0] - found[1], lambda interval: abs(interval.mean) <= tolerance)
+
+    return Claim(
+        f"{first.slug}-as-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} is as accurate as {second}",
+        source,
+        f"mean difference within {tolerance:.1%}",
+        exact=False,
+        test=test,
+    )
+
+
+def if_advantage(claim: Claim, *, ticket: Cell, control: Cell, percent: float) -> Claim:
+    """Makes a claim undecided where tickets have no advantage that could be taken away.
+
+    Args:
+      claim: the claim.
+      ticket: without the term.
+      control: of it.
+      percent: the density.
+
+    Returns:
+      The claim.
+    """
+
+    def test(results: xarray.Dataset) -> Evidence:
+        found = _read(results, percent, ticket, control)
+        if isinstance(found, Evidence):
+            return found
+        interval = mean_interval(found[0] - found[1])
+        if not interval.low > 0:
+            return not_computable(
+                f"{ticket} has no advantage over {control} at {percent:g} % "
+                f"({interval.mean:.1%}, 95 % interval from {interval.low:.1%})"
+            )
+        return claim.test(results)
+
+    return claim._replace(test=test)
+
+
+def _read(results: xarray.Dataset, percent: float, *cells: Cell) -> list[np.ndarray] | Evidence:
+    """Reads the accuracies of cells, or says what the run lacks."""
+    found = [cell.values(results, percent) for cell in cells]
+    missing = [values for values in found if isinstance(values, str)]
+    if missing:
+        return not_computable(f"needs {missing[0]}")
+    return [np.asarray(values) for values in found]
