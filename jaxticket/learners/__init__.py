@@ -7,6 +7,7 @@ from jaxticket.learners.losses import smoothed_cross_entropy
 from jaxticket.learners.preprocessing import standardized, unit_interval
 from jaxticket.learners.sparse import Sparse, sparse
 from jaxticket.learners.supervised import TrainState, supervised
+from jaxticket.learners.tasks import on_task
 
 __all__ = [
     "Family",
@@ -14,6 +15,7 @@ __all__ = [
     "Sparse",
     "TrainState",
     "augmentation",
+    "on_task",
     "smoothed_cross_entropy",
     "sparse",
     "standardized",
