@@ -21,6 +21,7 @@ from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
 from jaxticket.analysis.jacobian import Isometry, jacobian_singular_values, jacobian_summary
 from jaxticket.analysis.statistics import Interval, mean_interval, paired_interval
+from jaxticket.analysis.transfer_results import transfer_results
 
 __all__ = [
     "Claim",
@@ -48,6 +49,7 @@ __all__ = [
     "mean_interval",
     "paired_interval",
     "sign_pattern",
+    "transfer_results",
     "untrained_masks",
     "with_gradient_flow",
 ]

@@ -17,6 +17,7 @@ from jaxticket.plots.spectra import jacobian_spectra
 from jaxticket.plots.style import APPEARANCES, Appearance
 from jaxticket.plots.supermasks import accuracy_against_share
 from jaxticket.plots.sweeps import instability_against_density, variants_against_density
+from jaxticket.plots.transfers import flow_exponents, loss_against_distance, transfer_matrices
 
 __all__ = [
     "APPEARANCES",
@@ -25,12 +26,15 @@ __all__ = [
     "accuracy_against_share",
     "both_against_density",
     "early_stop_against_density",
+    "flow_exponents",
     "instability_against_density",
     "jacobian_spectra",
     "layer_densities",
     "learning_curves",
+    "loss_against_distance",
     "mask_images",
     "overlap_over_training",
     "save",
+    "transfer_matrices",
     "variants_against_density",
 ]

@@ -73,8 +73,8 @@ def _copies(group: Group, given: Any) -> np.ndarray:
     shaped = number.shape in ((), (group.size,)) and number.dtype.kind in "iu"
     if not shaped or (number < 1).any():
         raise TicketError(
-            f"{group.name}: got copies {number.tolist()}, expected whole numbers of at least 1, one "
-            f"for all or for each of its {group.size} units"
+            f"{group.name}: got copies {number.tolist()}, expected whole numbers of at least 1, "
+            f"one for all or for each of its {group.size} units"
         )
     return np.broadcast_to(number, group.size)
 
