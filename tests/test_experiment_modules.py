@@ -30,6 +30,7 @@ def run(name, *words):
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
     wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
+    wanted |= {"universality"}
     assert wanted <= set(NAMES)
 
 
@@ -142,6 +143,16 @@ BAD = [
     ("dynamic", ["--change-every", "0"], "every: got 0"),
     ("dynamic", ["--change-until", "0"], "--change-until: got 0"),
     ("dynamic", ["--fraction", "1.5"], "fraction: got 1.5"),
+    ("universality", ["--scope", "layerwise"], "--scope layerwise: the layers' shares hardly"),
+    ("universality", ["--tasks", "whole", "whole"], "--tasks: got whole twice"),
+    ("universality", ["--tasks", "lower", "upper"], "--tasks: got no whole"),
+    ("universality", ["--tasks", "whole", "loewr"], "loewr"),
+    ("universality", ["--tasks", "whole", "digits", "cifar10_jpeg"], "cifar10_jpeg"),
+    ("universality", ["--transfer-level", "3"], "--transfer-level: got 3, expected 1 to 2"),
+    ("universality", ["--transfer-arms", "reinit"], "--transfer-arms: got no ticket"),
+    ("universality", ["--transfer-arms", "ticket", "oneshot"], "got oneshot, expected one made of"),
+    ("universality", ["--other-optimizers", "adam"], "got adam, expected different ones"),
+    ("universality", ["--renewed-mask", "half"], "unknown renewed mask 'half'"),
 ]
 
 

@@ -70,7 +70,7 @@ class Config(Reading):
     """Share of the remaining weights that goes at each level."""
     steps: Step = Step.iterations(400)  # noqa: RUF009
     """Training at each level, in iterations (600it) or epochs (160ep)."""
-    evaluate_every: Step = Step.iterations(50)  # noqa: RUF009
+    evaluate_every: Step = Step.iterations(100)  # noqa: RUF009
     """Between evaluations: the grid of the early-stop step."""
     arms: tuple[str, ...] = ("ticket",)
     """Names from jaxticket.arms, of the native networks; the ticket is always trained."""

@@ -21,14 +21,11 @@ SUM = 1e-6
 OWN = "this project's question"
 
 
-def _exact(
-    name: str,
-    statement: str,
-    source: str,
-    expected: str,
-    holds: Callable[[xarray.Dataset], Evidence],
-) -> Claim:
-    return Claim(name, statement, source, expected, exact=True, test=holds)
+Test = Callable[[xarray.Dataset], Evidence]
+
+
+def _exact(name: str, statement: str, source: str, expected: str, test: Test) -> Claim:
+    return Claim(name, statement, source, expected, exact=True, test=test)
 
 
 def exact_claims() -> list[Claim]:

@@ -61,8 +61,9 @@ def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarra
     level = problem.config.transfer_level
     names, replicates = result.variants, range(result.replicates)
     arms = problem.config.transfer_arms
-    every = itertools.product(names, names, arms, [level], replicates)
-    moved = transferred(problem, result, [Transfer(*name) for name in every])
+    cells = itertools.product(names, names, arms)
+    every = [Transfer(s, t, arm, level, r) for s, t, arm in cells for r in replicates]
+    moved = transferred(problem, result, every)
     curves = transfer_results(moved).rename(arm="control").isel(level=0, drop=True)
     native = at_early_stop(results, "test_accuracy").sel(arm="ticket", level=level, drop=True)
     return results.assign(

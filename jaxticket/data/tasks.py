@@ -82,12 +82,11 @@ def unstacked(dataset: Dataset, task: int) -> Dataset:
     >>> unstacked(stacked([data.load("digits")]), 0).test.images.shape
     (360, 8, 8, 1)
     """
-    parts = [
-        make_examples(split.images[:, task], split.labels[:, task])
-        for split in (dataset.train, dataset.validation, dataset.test)
-    ]
-    name = f"task {task} of {dataset.name}"
-    return make_dataset(name, Splits(*parts, dataset.split), dataset.classes, dataset.source)
+
+    def own(split: Examples) -> Examples:
+        return make_examples(np.asarray(split.images)[:, task], np.asarray(split.labels)[:, task])
+
+    return _each_split(dataset, f"task {task} of {dataset.name}", own)
 
 
 def resized(dataset: Dataset, height: int, width: int, method: str = "linear") -> Dataset:
@@ -156,9 +155,7 @@ def only_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         labels = place[np.asarray(examples.labels)]
         return make_examples(np.asarray(examples.images)[labels >= 0], labels[labels >= 0])
 
-    parts = map(keep, (dataset.train, dataset.validation, dataset.test))
-    name = f"{dataset.name} classes {chosen}"
-    return make_dataset(name, Splits(*parts, dataset.split), dataset.classes, dataset.source)
+    return _each_split(dataset, f"{dataset.name} classes {chosen}", keep)
 
 
 def permuted(dataset: Dataset, key: PRNGKeyArray) -> Dataset:
@@ -194,11 +191,17 @@ def permuted(dataset: Dataset, key: PRNGKeyArray) -> Dataset:
 
 def _changed(dataset: Dataset, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
     """Changes the images of every split."""
-    parts = [
-        make_examples(change(np.asarray(split.images)), np.asarray(split.labels))
-        for split in (dataset.train, dataset.validation, dataset.test)
-    ]
-    return make_dataset(name, Splits(*parts, dataset.split), dataset.classes, dataset.source)
+
+    def changed(split: Examples) -> Examples:
+        return make_examples(change(np.asarray(split.images)), np.asarray(split.labels))
+
+    return _each_split(dataset, name, changed)
+
+
+def _each_split(dataset: Dataset, name: str, change: Callable[[Examples], Examples]) -> Dataset:
+    train, validation, test = map(change, (dataset.train, dataset.validation, dataset.test))
+    splits = Splits(train, validation, test, dataset.split)
+    return make_dataset(name, splits, dataset.classes, dataset.source)
 
 
 def _rows(parts: Sequence[Examples]) -> tuple[Examples, list[np.ndarray]]:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from jaxticket.analysis import mean_interval
-from jaxticket.plots import style
+from jaxticket.analysis import Interval, mean_interval
+from jaxticket.plots import scales, style
 
 if TYPE_CHECKING:
     import xarray
@@ -55,8 +56,7 @@ def _matrix(axes: Axes, values: "xarray.DataArray") -> None:
     axes.imshow(means, cmap="RdBu", vmin=-1.3 * largest, vmax=1.3 * largest, aspect="auto")
     for row, column in np.ndindex(means.shape):
         one = intervals[row][column]
-        half = one.high - one.mean
-        spread = f"\n±{half:.1f}" if np.isfinite(half) else ""
+        spread = f"\n±{_half(one):.1f}" if one.number > 1 else ""
         text = f"{one.mean:+.1f}{spread}" if one.number else "—"
         strong = np.isfinite(one.mean) and abs(one.mean) > 0.8 * largest
         colour = "white" if strong else style.INK
@@ -88,34 +88,47 @@ def flow_exponents(results: "xarray.Dataset") -> Figure:
     """
     names = [str(name) for name in results["variant"].values]
     layers = [str(layer) for layer in results["layer"].values]
-    figure, panels = style.panels(len(layers), 2.9 * len(layers), 5.4, rows=2)
-    colours, entries = style.depth_colours(len(names)), {}
+    figure, panels = style.panels(len(layers), 2.7 * len(layers), 4.9, rows=2)
+    entries: dict[str, Any] = {}
     for place, layer in enumerate(layers):
         upper, lower = panels[place], panels[len(layers) + place]
         _band(lower, results["null_exponent"].sel(layer=layer).values)
-        for at, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            marker = _MARKERS[at % len(_MARKERS)]
+        for at, name in enumerate(names):
+            looks = {
+                "color": style.depth_colours(len(names))[at],
+                "marker": _MARKERS[at % len(_MARKERS)],
+                "markersize": 4.5,
+            }
             here = results.sel(variant=name, layer=layer)
-            density = 100 * results["density"].sel(variant=name).values
             shares = 100 * here["share"].mean("replicate").values
-            entries[name] = upper.plot(
-                density, shares, color=colour, marker=marker, linewidth=1.2, markersize=4
-            )[0]
+            density = 100 * here["density"].values
+            entries[name] = upper.plot(density, shares, linewidth=1.2, **looks)[0]
             one = mean_interval(here["exponent"].values)
-            half = one.high - one.mean if np.isfinite(one.high) else 0.0
-            lower.errorbar(
-                [at], [one.mean], [[half], [half]], color=colour, marker=marker, capsize=2
-            )
-        upper.set_xscale("log")
-        upper.set_yscale("log")
-        upper.invert_xaxis()
+            half = [[_half(one)], [_half(one)]]
+            lower.errorbar([at], [one.mean], half, capsize=2, elinewidth=0.9, **looks)
+        scales.density_axis(upper, np.unique(results["density"].values)[::-1])
+        _few_numbers(upper)
         upper.set_title(layer.removesuffix("/kernel"), fontsize=style.TEXT, color=style.INK)
-        upper.set_xlabel("percent of weights remaining")
-        lower.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        lower.set_xticks([])
+        lower.margins(x=0.15)
     panels[0].set_ylabel("share of the remaining\nmagnitude (%)")
     panels[len(layers)].set_ylabel("exponent σ")
-    style.legend(figure, entries, min(len(names), 6), "lower center")
+    style.legend(figure, entries, min(len(names), 2 * len(layers)), "lower center")
     return figure
+
+
+def _few_numbers(axes: Axes) -> None:
+    """Makes y logarithmic, with plain numbers over whatever part of a decade there is."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator(np.geomspace(*axes.get_ylim(), 6)[1:-1].tolist()))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def _half(interval: Interval) -> float:
+    """Half the length of an interval; 0 where one replicate has none."""
+    half = interval.high - interval.mean
+    return half if np.isfinite(half) else 0.0
 
 
 def _band(axes: Axes, values: np.ndarray) -> None:
@@ -152,12 +165,11 @@ def loss_against_distance(results: "xarray.Dataset") -> Figure:
             cell: dict[str, Any] = {"source": source, "target": target}
             one = mean_interval(loss.sel(cell).values)
             apart = mean_interval(np.array([float(each.sel(cell)) for each in own]))
-            halves = [x.high - x.mean if np.isfinite(x.high) else 0.0 for x in (apart, one)]
             entries[target] = axes.errorbar(
                 [apart.mean],
                 [one.mean],
-                [[halves[1]]] * 2,
-                [[halves[0]]] * 2,
+                [[_half(one)]] * 2,
+                [[_half(apart)]] * 2,
                 color=colours[place],
                 marker=_MARKERS[place % len(_MARKERS)],
                 markersize=4.5,

@@ -150,12 +150,13 @@ def _number(unit: str, name: str) -> int | None:
     return int(inner) if known else None
 
 
-def _numbers(tree: Any, units: Sequence[str]) -> set[int | None]:
+def _numbers(tree: Any, units: Sequence[str]) -> set[int]:
     """Finds the numbers of all units that are there."""
     if not isinstance(tree, Mapping):
         return set()
-    here = {_number(unit, name) for unit in units for name in tree}
-    return (here - {None}).union(*(_numbers(branch, units) for branch in tree.values()))
+    here = (_number(unit, name) for unit in units for name in tree)
+    found = {number for number in here if number is not None}
+    return found.union(*(_numbers(branch, units) for branch in tree.values()))
 
 
 def _check_units(tree: Mapping[str, Any], mapping: UnitMap, unit: str) -> None:

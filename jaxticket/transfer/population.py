@@ -10,7 +10,6 @@ from jaxtyping import PRNGKeyArray
 
 from jaxticket.arms import ARMS
 from jaxticket.costs import Ledger
-from jaxticket.errors import TicketError, unknown
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner
 from jaxticket.learners.family import Family, as_family
@@ -20,27 +19,10 @@ from jaxticket.protocol import Protocol
 from jaxticket.records import Record, Result
 from jaxticket.train.network import UNWATCHED
 from jaxticket.trainer import Networks, Trained, trainer
-from jaxticket.transfer.carrying import Renewed, carry, check_arms, check_renewed
-from jaxticket.transfer.tickets import Ticket, Tickets
+from jaxticket.transfer.carrying import Renewed, carry, check_renewed
+from jaxticket.transfer.gathering import Start, Transfer, check_names, check_shapes, gather
+from jaxticket.transfer.tickets import Tickets
 from jaxticket.types import Data
-
-
-class Transfer(NamedTuple):
-    """The name of one network.
-
-    Attributes:
-      source: the variant whose ticket it is.
-      target: the variant as which it trains.
-      arm: one of `transfer.ARMS`.
-      level: of the ticket.
-      replicate: of the ticket, and of its keys.
-    """
-
-    source: str
-    target: str
-    arm: str
-    level: int
-    replicate: int
 
 
 class Transferred(NamedTuple):
@@ -61,17 +43,6 @@ class Transferred(NamedTuple):
     diverged: np.ndarray
     kept: dict[str, np.ndarray]
     nonzero_pruned: np.ndarray
-
-
-class _Start(NamedTuple):
-    """What one network is made from, along axis 0; `arm` is an index into the call's."""
-
-    ticket: Ticket
-    state: Any
-    key: Any
-    level: Any
-    arm: Any
-    hyperparameters: Any
 
 
 def transfer(
@@ -125,35 +96,37 @@ def transfer(
     Source: the protocol is that of 1906.02773 (unverified in its details); global pruning and the
     step k are the caller's choice, in the search.
     """
-    _check(source, target, names)
+    check_names(source, target, names)
     check_renewed(renewed)
     family, ledger = as_family(learner), ledger or Ledger()
     plan = plan or Plan.auto(len(names))
     arms = list(dict.fromkeys(name.arm for name in names))
-    _check_shapes(source, target)
+    check_shapes(source, target)
     train = trainer(family, UNWATCHED, protocol, data, plan, streaming=streaming, ledger=ledger)
     size = _size(plan, target, len(names))
     start_all = over(
         populate(_start_one(family, arms, renewed), plan, seldom=True), size, ledger.note
     )
-    parts = []
+    steps, parts = np.zeros(0, np.int64), []
     for first in range(0, len(names), size):
         chosen = tuple(names[first : first + size])
         with ledger.phase("start"):
-            networks = start_all(_gather(source, target, chosen, arms, key, hyperparameters))
+            networks = start_all(gather(source, target, chosen, arms, key, hyperparameters))
         record = _record(chosen, networks, train(networks, size, start=rewind_step))
         ledger.networks += len(chosen)
+        steps = record.steps
         parts.append(_summary(record))
         if on_record is not None:
             on_record(chosen, record)
-    whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return Transferred(tuple(names), record.steps, *whole)
+    together: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    curves, diverged, kept, wrong = together
+    return Transferred(tuple(names), steps, curves, diverged, kept, wrong)
 
 
-def _start_one(family: Family, arms: list[str], renewed: Renewed) -> Callable[[_Start], Networks]:
+def _start_one(family: Family, arms: list[str], renewed: Renewed) -> Callable[[Start], Networks]:
     """Makes state, mask and key of one network; its arm is chosen on the device."""
 
-    def one(start: _Start) -> Networks:
+    def one(start: Start) -> Networks:
         learner = family(start.hyperparameters)
         given = start.ticket, start.state, start.key, start.level
         branches = [lambda given, arm=arm: carry(learner, *given, arm, renewed) for arm in arms]
@@ -180,7 +153,7 @@ def _record(names: Sequence[Transfer], networks: Networks, trained: Trained) -> 
     )
 
 
-def _summary(record: Record) -> tuple[Any, ...]:
+def _summary(record: Record) -> Any:
     """Gives what is kept of networks, in the order of `Transferred`."""
     params = dict(leaves_by_path(record.params))
     kept, wrong = {}, np.zeros(len(record.arms), np.int64)
@@ -191,86 +164,9 @@ def _summary(record: Record) -> tuple[Any, ...]:
     return record.curves, record.diverged_steps(), kept, wrong
 
 
-def _gather(
-    source: Tickets,
-    target: Result,
-    names: Sequence[Transfer],
-    arms: list[str],
-    key: PRNGKeyArray,
-    hyperparameters: Mapping[str, Any] | None,
-) -> _Start:
-    """Collects along axis 0 what the networks are made from."""
-    from_rows = np.array([source.row(n.source, n.level, n.replicate) for n in names])
-    to_rows = np.array([_row(target, n.target, n.replicate) for n in names])
-    take = lambda tree, rows: jax.tree.map(lambda leaf: leaf[rows], tree)  # noqa: E731
-    of_level = lambda *masks: np.stack([masks[n.level][r] for n, r in zip(names, from_rows)])  # noqa: E731, B905
-    ticket = Ticket(
-        jax.tree.map(of_level, *source.masks),
-        take(source.params, from_rows),
-        take(source.model_state, from_rows),
-    )
-    return _Start(
-        ticket=ticket,
-        state=take(target.origin.rewound, to_rows),
-        key=_replicate_keys(key, np.array([name.replicate for name in names], np.int32)),
-        level=np.array([name.level for name in names], np.int32),
-        arm=np.array([arms.index(name.arm) for name in names], np.int32),
-        hyperparameters=_stacked(names, hyperparameters),
-    )
-
-
-def _row(result: Result, variant: str, replicate: int) -> int:
-    return result.variants.index(variant) * result.replicates + replicate
-
-
-def _replicate_keys(key: PRNGKeyArray, replicates: np.ndarray) -> jax.Array:
-    # As `find_tickets` derives them, from the index alone.
-    return jax.vmap(lambda index: derive(key, "replicate", index))(jnp.asarray(replicates))
-
-
-def _stacked(names: Sequence[Transfer], given: Mapping[str, Any] | None) -> Any:
-    if given is None:
-        return ()
-
-    def stack(*values: Any) -> np.ndarray:
-        together = np.array(values)
-        return together.astype(np.int32 if together.dtype.kind in "iu" else np.float32)
-
-    return jax.tree.map(stack, *[given[name.target] for name in names])
-
-
 def _size(plan: Plan, target: Result, number: int) -> int:
     """Chooses how many networks train at a time: on a CPU as many as a level of the search has."""
     lineages = len(target.variants) * target.replicates
     leaves = jax.tree.leaves(target.origin.rewound)
     state_bytes = sum(getattr(leaf, "nbytes", 0) for leaf in leaves) // lineages
     return min(plan.control_chunk(lineages, state_bytes), plan.padded(number))
-
-
-def _check(source: Tickets, target: Result, names: Sequence[Transfer]) -> None:
-    if not names:
-        raise TicketError("transfer: got no networks, expected at least one")
-    check_arms(tuple(dict.fromkeys(name.arm for name in names)))
-    for name in names:
-        source.row(name.source, name.level, name.replicate)
-        if name.target not in target.variants:
-            raise unknown("target of a transfer", name.target, target.variants)
-        if name.replicate >= target.replicates:
-            raise TicketError(
-                f"transfer: got replicate {name.replicate}, expected one below the "
-                f"{target.replicates} of the target"
-            )
-
-
-def _check_shapes(source: Tickets, target: Result) -> None:
-    """Refuses networks that are not of one shape, naming the first leaf that differs."""
-    there, here = (
-        {path: leaf.shape[1:] for path, leaf in leaves_by_path(params)}
-        for params in (source.params, target.origin.rewound.params)
-    )
-    for path in there | here:
-        if there.get(path) != here.get(path):
-            raise TicketError(
-                f"transfer: {path} is {there.get(path)} in the source and {here.get(path)} in the "
-                "target, expected one network; stretch or widen the ticket to the target's first"
-            )
