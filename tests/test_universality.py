@@ -129,7 +129,8 @@ def test_claims_hold_where_they_are_true_and_fail_where_not():
 
 def test_exact_claims_fail_where_a_number_is_wrong():
     counts, home, sums = claiming.exact_claims()
-    assert evidence(counts).holds and evidence(home).holds
+    assert evidence(counts).holds
+    assert evidence(home).holds
     assert not evidence(counts, transfer_wrong=((), 1)).holds
     assert not evidence(home, identity_differences=((), 1)).holds
     dims = ("variant", "level", "replicate", "layer")
