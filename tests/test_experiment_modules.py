@@ -146,7 +146,6 @@ BAD = [
     ("universality", ["--scope", "layerwise"], "--scope layerwise: the layers' shares hardly"),
     ("universality", ["--tasks", "whole", "whole"], "--tasks: got whole twice"),
     ("universality", ["--tasks", "lower", "upper"], "--tasks: got no whole"),
-    ("universality", ["--tasks", "whole", "loewr"], "loewr"),
     ("universality", ["--tasks", "whole", "digits", "cifar10_jpeg"], "cifar10_jpeg"),
     ("universality", ["--transfer-level", "3"], "--transfer-level: got 3, expected 1 to 2"),
     ("universality", ["--transfer-arms", "reinit"], "--transfer-arms: got no ticket"),
