@@ -8,7 +8,7 @@ import xarray
 
 from experiments import lenet, universality
 from experiments.common.experiment import make_problem
-from experiments.universality import claiming, measuring
+from experiments.universality import claiming, flow_claims, measuring
 from experiments.universality.tasks import stack
 from jaxticket import TicketError, data, plots
 from jaxticket.analysis import at_early_stop, transfer_results
@@ -80,7 +80,7 @@ def tail(curves, diverged):
 
 def test_losses_and_distances_are_paired_by_source_target_and_replicate():
     given = results()
-    losses, distances = claiming.loss_and_distance(given)
+    losses, distances = flow_claims.loss_and_distance(given)
     place = 0
     for source in TASKS:
         for target in TASKS:
@@ -100,7 +100,7 @@ def test_the_spread_compares_other_initial_weights_only():
     """Each replicate by hand; the distance of a replicate from itself is never read."""
     given = results()
     distance = given["flow_distance"].values
-    for r, found in enumerate(claiming.spread_gap(given, TASKS)):
+    for r, found in enumerate(flow_claims.spread_gap(given, TASKS)):
         others = [o for o in range(REPLICATES) if o != r]
         within = np.mean([distance[t, t, r, o] for t in range(3) for o in others])
         between = np.mean(
@@ -146,11 +146,11 @@ def test_loss_that_grows_with_distance_is_seen_as_such():
         "transfer_accuracy": (("source", "target", "control", "replicate"), carried),
         "native_accuracy": (("target", "replicate"), np.full((3, REPLICATES), 0.6)),
     }
-    found = evidence(claiming.loss_grows_with_distance(), **changes)
+    found = evidence(flow_claims.loss_grows_with_distance(), **changes)
     assert abs(found.measured - 1) < 1e-12
     assert found.holds
     flat = changes | {"transfer_accuracy": (changes["transfer_accuracy"][0], 0 * carried)}
-    assert evidence(claiming.loss_grows_with_distance(), **flat).holds is None
+    assert evidence(flow_claims.loss_grows_with_distance(), **flat).holds is None
 
 
 def test_claims_about_tasks_that_a_run_lacks_are_not_computable():

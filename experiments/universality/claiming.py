@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray
-from scipy import stats
 
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
@@ -66,7 +65,7 @@ def exact_claims() -> list[Claim]:
 
 def native_at_least_transferred(tasks: Sequence[str], source: str) -> Claim:
     """Claims that native tickets are at least as accurate as those of other tasks."""
-    return _of_losses(
+    return _oflosses(
         "native-matches-transferred",
         "native tickets are at least as accurate as those transferred from other tasks, mean of "
         "all pairs",
@@ -86,7 +85,7 @@ def transferred_beats(control: str, tasks: Sequence[str], source: str) -> Claim:
         gain = accuracy.sel(control="ticket") - accuracy.sel(control=control)
         return greater(_over_pairs(gain, tasks))
 
-    return _of_losses(
+    return _oflosses(
         f"transferred-beats-{control.replace('_', '-')}",
         f"tickets from other tasks are more accurate than their control {control}, mean of all "
         "pairs",
@@ -103,10 +102,10 @@ def across_optimizers(first: str, other: str, source: str) -> Claim:
         missing = [name for name in (first, other) if name not in results["source"]]
         if missing:
             return not_computable(f"needs the variant {missing[0]}")
-        gain = -_losses(results).sel(source=first, target=other)
+        gain = -losses(results).sel(source=first, target=other)
         return at_least(gain.values, ACROSS)
 
-    return _of_losses(
+    return _oflosses(
         f"across-optimizers-{first}-to-{other}".replace(", ", "-"),
         f"the ticket of {first} trained as {other} is about as accurate as its native ticket",
         source,
@@ -126,7 +125,7 @@ def permuted_transfers_worse(near: Sequence[str], far: str, target: str, source:
         gain = accuracy.sel(source=list(near)).mean("source") - accuracy.sel(source=far)
         return greater(gain.values)
 
-    return _of_losses(
+    return _oflosses(
         "permuted-source-transfers-worse",
         f"to {target}, tickets from {' and '.join(near)} are more accurate than those from {far}",
         source,
@@ -157,94 +156,21 @@ def permuted_first_layer_differs(near: Sequence[str], far: str, target: str) -> 
     )
 
 
-def spread_between_tasks(tasks: Sequence[str]) -> Claim:
-    """Claims that flows of different tasks differ more than replicates of one task."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        there = [task for task in tasks if task in results["source"]]
-        if len(there) < 2 or results.sizes["replicate"] < 2:
-            return not_computable("needs two tasks and two replicates")
-        return greater(spread_gap(results, there))
-
-    return Claim(
-        "flows-differ-more-between-tasks",
-        "exponents of different tasks are further apart than those of one task's replicates",
-        f"{OWN}; after 2110.03210",
-        "95 % interval of (between - within) above 0, replicates of other initial weights",
-        exact=False,
-        test=test,
-    )
-
-
-def spread_gap(results: xarray.Dataset, tasks: Sequence[str]) -> np.ndarray:
-    """Gives how much further a replicate is from other tasks' replicates than from its own's.
-
-    Only replicates with other initial weights are compared, in both cases.
+def losses(results: xarray.Dataset) -> xarray.DataArray:
+    """Gives native less transferred accuracy.
 
     Args:
-      results: with `flow_distance`.
-      tasks: which.
+      results: with `transfer_accuracy` and `native_accuracy`.
 
     Returns:
-      `float64[replicates]`.
+      (source, target, replicate), as fractions.
     """
-    distance = results["flow_distance"].sel(source=list(tasks), target=list(tasks)).values
-    number = distance.shape[-1]
-    own, another = np.eye(len(tasks), dtype=bool), ~np.eye(number, dtype=bool)
-    means = []
-    for replicate in range(number):
-        rows = distance[:, :, replicate][:, :, another[replicate]].mean(axis=-1)
-        means.append(rows[~own].mean() - rows[own].mean())
-    return np.array(means)
-
-
-def loss_grows_with_distance() -> Claim:
-    """Claims that a ticket loses the more the further apart the flows of both tasks are.
-
-    Spearman's rank correlation over all ordered pairs, in each replicate.
-    """
-
-    def test(results: xarray.Dataset) -> Evidence:
-        losses, distances = loss_and_distance(results)
-        if losses.shape[1] < 3:
-            return not_computable("needs three pairs of a source and another target")
-        return greater(np.array([_rank_correlation(*pair) for pair in zip(losses, distances)]))  # noqa: B905
-
-    return Claim(
-        "transfer-loss-grows-with-flow-distance",
-        "over pairs of source and target, tickets lose more the further apart the flows are",
-        f"{OWN}; after 2110.03210",
-        "95 % interval of Spearman's rank correlation above 0",
-        exact=False,
-        test=test,
-    )
-
-
-def loss_and_distance(results: xarray.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs what each transfer loses with how far apart the flows are.
-
-    Args:
-      results: with `transfer_accuracy`, `native_accuracy` and `flow_distance`.
-
-    Returns:
-      Loss against native and distance within the replicate, `float64[replicates, pairs]` each, a
-      pair for each source and other target.
-    """
-    elsewhere = ~np.eye(results.sizes["source"], dtype=bool)
-    losses = _losses(results).transpose("replicate", "source", "target").values
-    distance = results["flow_distance"].transpose("replicate", "other", "source", "target").values
-    own = np.arange(len(distance))
-    return losses[:, elsewhere], distance[own, own][:, elsewhere]
-
-
-def _losses(results: xarray.Dataset) -> xarray.DataArray:
-    """Native less transferred accuracy (source, target, replicate)."""
     carried = results["transfer_accuracy"].sel(control="ticket")
     return results["native_accuracy"] - carried
 
 
 def _mean_loss(results: xarray.Dataset, tasks: Sequence[str]) -> np.ndarray:
-    return _over_pairs(_losses(results), tasks)
+    return _over_pairs(losses(results), tasks)
 
 
 def _over_pairs(values: xarray.DataArray, tasks: Sequence[str]) -> np.ndarray:
@@ -254,7 +180,7 @@ def _over_pairs(values: xarray.DataArray, tasks: Sequence[str]) -> np.ndarray:
     return np.mean(each, axis=0)
 
 
-def _of_losses(
+def _oflosses(
     name: str,
     statement: str,
     source: str,
@@ -272,11 +198,3 @@ def _of_losses(
 def _missing(results: xarray.Dataset, tasks: Sequence[str]) -> str:
     missing = [task for task in tasks if task not in results["source"]]
     return f"needs the task {missing[0]}" if missing else ""
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    known = np.isfinite(first) & np.isfinite(second)
-    ranks = [stats.rankdata(one[known]) for one in (first, second)]
-    if any(np.ptp(one) == 0 for one in ranks):
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])

@@ -1,5 +1,6 @@
 """Transfers from sources to targets, all of them one population."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -129,7 +130,8 @@ def _start_one(family: Family, arms: list[str], renewed: Renewed) -> Callable[[S
     def one(start: Start) -> Networks:
         learner = family(start.hyperparameters)
         given = start.ticket, start.state, start.key, start.level
-        branches = [lambda given, arm=arm: carry(learner, *given, arm, renewed) for arm in arms]
+        carried = functools.partial(carry, learner, renewed=renewed)
+        branches = [lambda given, arm=arm: carried(*given, arm=arm) for arm in arms]
         state, mask = jax.lax.switch(start.arm, branches, given)
         orders = [derive(start.key, ARMS[arm].order, start.level) for arm in arms]
         return Networks(state, mask, jnp.stack(orders)[start.arm], start.hyperparameters)
