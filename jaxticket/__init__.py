@@ -31,6 +31,7 @@ from jaxticket import (
     topology,
     train,
     trainer,
+    transfer,
     types,
 )
 from jaxticket.errors import MaskError, TicketError
@@ -81,6 +82,7 @@ __all__ = [
     "topology",
     "train",
     "trainer",
+    "transfer",
     "types",
 ]
 

@@ -37,6 +37,7 @@ CHECKED = (
     "topology",
     "train",
     "trainer",
+    "transfer",
 )
 install_import_hook([f"jaxticket.{name}" for name in CHECKED], "beartype.beartype")
 

@@ -10,6 +10,8 @@ from jaxticket import Plan, Protocol, find_tickets
 from jaxticket.records import Result
 
 LEVELS, REPLICATES = 3, 2
+PROTOCOL = Protocol(steps=6, batch_size=4, evaluate_every=3)
+PLAN = Plan("map")
 ARMS = ("ticket", "reinit", "shuffle", "oneshot")
 
 
@@ -19,12 +21,12 @@ def search(**changes: Any) -> Result:
         "learner": _learner(),
         "data": cases.data(),
         "key": jax.random.key(0),
-        "protocol": Protocol(steps=6, batch_size=4, evaluate_every=3),
+        "protocol": PROTOCOL,
         "allocation": cases.ALLOCATIONS["uniform"],
         "levels": LEVELS,
         "replicates": REPLICATES,
         "arms": ARMS,
-        "plan": Plan("map"),
+        "plan": PLAN,
     }
     return find_tickets(**(choices | changes))
 

@@ -18,7 +18,7 @@ FLOORS = (
     {"train", "population"},
     {"costs"},
     {"trainer", "records"},
-    {"imp"},
+    {"imp", "transfer"},
 )
 """Every room imports from floors below its own, or from its own."""
 

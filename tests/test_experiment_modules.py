@@ -34,6 +34,7 @@ def test_the_promised_experiments_exist():
     wanted |= {"connectivity"}
     wanted |= {"geometry"}
     wanted |= {"regurgitation"}
+    wanted |= {"universality"}
     assert wanted <= set(NAMES)
 
 
@@ -169,6 +170,15 @@ BAD = [
     ("regurgitation", ["--strengths", "0", "0"], "--strengths: got 0.0 twice"),
     ("regurgitation", ["--levels", "1"], "--levels: got 1, expected at least two"),
     ("regurgitation", ["--points", "1"], "--points: got 1"),
+    ("universality", ["--scope", "layerwise"], "--scope layerwise: the layers' shares hardly"),
+    ("universality", ["--tasks", "whole", "whole"], "--tasks: got whole twice"),
+    ("universality", ["--tasks", "lower", "upper"], "--tasks: got no whole"),
+    ("universality", ["--tasks", "whole", "digits", "cifar10_jpeg"], "cifar10_jpeg"),
+    ("universality", ["--transfer-level", "3"], "--transfer-level: got 3, expected 1 to 2"),
+    ("universality", ["--transfer-arms", "reinit"], "--transfer-arms: got no ticket"),
+    ("universality", ["--transfer-arms", "ticket", "oneshot"], "got oneshot, expected one made of"),
+    ("universality", ["--other-optimizers", "adam"], "got adam, expected different ones"),
+    ("universality", ["--renewed-mask", "half"], "unknown renewed mask 'half'"),
 ]
 
 

@@ -46,6 +46,7 @@ class Problem(NamedTuple):
       shapes: of one network's params.
       steps_an_epoch: by which a `Step` is read.
       plan: how populations run.
+      variants: of the sweep that is run, or of the run that is read; `None` without one.
     """
 
     config: Any
@@ -55,6 +56,7 @@ class Problem(NamedTuple):
     shapes: Any
     steps_an_epoch: int
     plan: Plan
+    variants: "Variants" = None
 
     def allocation(self, **changes: Any) -> Any:
         """Makes the allocation of the configuration with some fields changed."""
@@ -91,6 +93,8 @@ class Experiment:
         themselves.
       make_family: `make_family(config, dataset) -> family`, how networks are trained; that of the
         recipe unless said otherwise.
+      prepare: `prepare(config, dataset) -> dataset`, what is made of the data that were chosen;
+        nothing unless said otherwise.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Experiment:
         lambda problem, result, results: results
     )
     make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = _recipe_family
+    prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
 
 
 def run(
@@ -134,6 +139,8 @@ def run(
     console, ledger = console or make_console(), Ledger()
     with ledger.phase("data"):
         dataset = data.load(config.dataset, path=config.data_path, download=config.download)
+        owner = experiment if source is None else source.experiment
+        dataset = owner.prepare(config if source is None else source.config, dataset)
     problem, variants = _prepare(experiment, config, dataset, source)
     swept = any(one.hyperparameters is not None for one in (variants or {}).values())
     number = config.replicates * len(check_arms(config.arms)) * max(1, len(variants or ()))
@@ -197,11 +204,12 @@ def _prepare(
     """Makes the problem and its sweep: the experiment's own, or those of the run that it reads."""
     if source is None:
         problem = make_problem(config, dataset, experiment.make_family)
-        return problem, _checked(experiment.variants(problem), problem)
+        variants = _checked(experiment.variants(problem), problem)
+        return problem._replace(variants=variants), variants
     source.check_data(dataset.sha256)
     made = make_problem(source.config, dataset, source.experiment.make_family)
     variants = _checked(source.experiment.variants(made), made)
-    return made._replace(config=config), variants
+    return made._replace(config=config, variants=variants), variants
 
 
 def _checked(variants: Variants, problem: Problem) -> Variants:

@@ -61,6 +61,7 @@ from jaxticket.analysis.subspace import (
 from jaxticket.analysis.trajectory import Trajectory, principal_components
 from jaxticket.analysis.volume import Volume, basin_volume
 from jaxticket.analysis.wiring import Degrees, Paths, degrees, paths
+from jaxticket.analysis.transfer_results import transfer_results
 
 __all__ = [
     "Alignment",
@@ -140,6 +141,7 @@ __all__ = [
     "random_signs",
     "relative_distance",
     "sign_pattern",
+    "transfer_results",
     "untrained_masks",
     "with_gradient_flow",
 ]

@@ -8,5 +8,17 @@
 from jaxticket.data.dataset import DataError, Dataset
 from jaxticket.data.registry import available, load
 from jaxticket.data.streaming import streamed
+from jaxticket.data.tasks import only_classes, permuted, resized, stacked, unstacked
 
-__all__ = ["DataError", "Dataset", "available", "load", "streamed"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "available",
+    "load",
+    "only_classes",
+    "permuted",
+    "resized",
+    "stacked",
+    "streamed",
+    "unstacked",
+]

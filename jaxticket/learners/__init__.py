@@ -8,6 +8,7 @@ from jaxticket.learners.preprocessing import standardized, unit_interval
 from jaxticket.learners.repulsion import Repulsion, make_repulsion, repellent_loss
 from jaxticket.learners.sparse import Sparse, sparse
 from jaxticket.learners.supervised import TrainState, supervised
+from jaxticket.learners.tasks import on_task
 
 __all__ = [
     "Family",
@@ -19,6 +20,7 @@ __all__ = [
     "augmentation",
     "make_repulsion",
     "repellent_loss",
+    "on_task",
     "smoothed_cross_entropy",
     "sparse",
     "standardized",

@@ -1,6 +1,7 @@
 """What is done to images before a network sees them: nothing that the caller did not choose."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +48,12 @@ def standardized(train_images: np.ndarray) -> Preprocess:
       >>> standardized(images)(jnp.asarray(images)).ravel().tolist()
       [-1.0, 1.0]
     """
+    shift, scale = _shift_and_scale(train_images)
+    return lambda images: (unit_interval(images) - shift) * scale
+
+
+def _shift_and_scale(train_images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives μ and 1/σ, `float32[1, 1, 1, channels]`."""
     pixels = np.asarray(train_images, np.float64) / 255.0
     mean, deviation = pixels.mean(axis=(0, 1, 2)), pixels.std(axis=(0, 1, 2))
     if not np.all(deviation > 0):
@@ -55,9 +62,9 @@ def standardized(train_images: np.ndarray) -> Preprocess:
             "expected it above 0 in every channel; use unit_interval"
         )
     # NumPy constants: a traced function must not hold on to device arrays.
-    shift, scale = mean.astype(np.float32), (1.0 / deviation).astype(np.float32)
     shape = (1, 1, 1, -1)
-    return lambda images: (unit_interval(images) - shift.reshape(shape)) * scale.reshape(shape)
+    scale = (1.0 / deviation).astype(np.float32)
+    return mean.astype(np.float32).reshape(shape), scale.reshape(shape)
 
 
 def check_name(name: str) -> None:
@@ -92,3 +99,34 @@ def by_name(name: str, train_images: np.ndarray) -> Preprocess:
     """
     check_name(name)
     return unit_interval if name == "unit_interval" else standardized(train_images)
+
+
+def by_task(name: str, train_images: np.ndarray) -> Callable[[Any], Preprocess]:
+    """Makes the preprocessing of that name for each of several tasks, by its own pixels.
+
+    Args:
+      name: one of `NAMES`.
+      train_images: of all tasks, `uint8[n, tasks, height, width, channels]`.
+
+    Returns:
+      `of(task)`, the function of that task's images, to the bit that of `by_name`; the task may be
+      traced.
+
+    Raises:
+      TicketError: as `by_name`.
+
+    Example:
+      >>> pixels = np.array([0, 100, 255, 200], np.uint8).reshape(2, 2, 1, 1, 1)
+      >>> by_task("standardized", pixels)(1)(jnp.asarray(pixels[:, 1])).ravel().round(3).tolist()
+      [-1.0, 1.0]
+    """
+    check_name(name)
+    if name == "unit_interval":
+        return lambda task: unit_interval
+    each = [_shift_and_scale(train_images[:, place]) for place in range(train_images.shape[1])]
+    shifts, scales = (np.stack(numbers) for numbers in zip(*each, strict=True))
+    return lambda task: (
+        lambda images: (
+            (unit_interval(images) - jnp.asarray(shifts)[task]) * jnp.asarray(scales)[task]
+        )
+    )

@@ -32,32 +32,31 @@ from jaxticket.plots.spectra import jacobian_spectra
 from jaxticket.plots.style import APPEARANCES, Appearance
 from jaxticket.plots.supermasks import accuracy_against_share
 from jaxticket.plots.sweeps import instability_against_density, variants_against_density
+from jaxticket.plots.transfers import flow_exponents, loss_against_distance, transfer_matrices
 
 __all__ = [
     "APPEARANCES",
     "Appearance",
     "accuracy_against_density",
     "accuracy_against_share",
+    "angles_over_levels",
     "barrier_against_gap",
     "barrier_against_step",
     "barrier_curves",
     "barrier_heat_map",
-    "both_against_density",
-    "early_stop_against_density",
-    "hessian_spectra",
-    "instability_against_density",
-    "jacobian_spectra",
-    "jumps_and_barriers",
-    "angles_over_levels",
     "barriers_between_levels",
     "both_against_density",
     "early_stop_against_density",
     "flow_diagram",
+    "flow_exponents",
+    "hessian_spectra",
     "instability_against_density",
     "jacobian_spectra",
+    "jumps_and_barriers",
     "jumps_of_steps",
     "layer_densities",
     "learning_curves",
+    "loss_against_distance",
     "loss_plane",
     "mask_images",
     "overlap_over_training",
@@ -66,5 +65,6 @@ __all__ = [
     "stages_against_density",
     "strengths_against_density",
     "successive_against_density",
+    "transfer_matrices",
     "variants_against_density",
 ]

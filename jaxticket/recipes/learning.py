@@ -9,7 +9,13 @@ import numpy as np
 import optax
 
 from jaxticket.errors import TicketError, unknown
-from jaxticket.learners import Learner, augmentation, preprocessing, supervised
+from jaxticket.learners import (
+    Learner,
+    augmentation,
+    on_task,
+    preprocessing,
+    supervised,
+)
 from jaxticket.learners.losses import Loss, smoothed_cross_entropy
 from jaxticket.precision import in_precision
 from jaxticket.recipes.architectures import architecture, check_fit, factory
@@ -84,7 +90,8 @@ def make_family(
     Args:
       recipe: the recipe.
       dataset: gives input shape, classes, steps an epoch and, if asked for, pixel mean and
-        deviation.
+        deviation. With several tasks, from `data.stacked`, the hyperparameter `task` says which
+        one a network trains on.
       precision: in what the networks compute; a name of `precision.PRECISIONS`.
       wrap: makes another network of the recipe's before it is trained, such as that of a learned
         mask; hyperparameters that are not among `HYPERPARAMETERS` are its own.
@@ -107,25 +114,28 @@ def make_family(
       {}
     """
     images = dataset.train.images
-    shape = tuple(images.shape[1:])
+    shape, several = tuple(images.shape[-3:]), images.ndim == 5
     steps = steps_an_epoch(recipe, len(dataset.train.labels))
-    preprocess = preprocessing.by_name(recipe.inputs, np.asarray(images))
+    made = preprocessing.by_task if several else preprocessing.by_name
+    preprocess: Any = made(recipe.inputs, np.asarray(images))
     augment = augmentation.by_names(recipe.augment)
 
     def family(hyperparameters: Mapping[str, Any]) -> Learner:
         given = dict(hyperparameters)
         which = given.pop("optimizer", None) if optimizers else None
+        task = given.pop("task", None) if several else None
         own = {} if wrap is None else _without(HYPERPARAMETERS, given)
         chosen, swept = _choose(recipe, _without(own, given))
         model = make_model(chosen, shape, dataset.classes, swept.get("dropout"))
         model = in_precision(model, precision)
-        return supervised(
+        learner = supervised(
             model if wrap is None else wrap(model, own),
             _one_optimizer(chosen, steps, swept, optimizers, which),
-            preprocess=preprocess,
+            preprocess=preprocess(task) if several else preprocess,
             loss=_make_loss(swept.get("label_smoothing", chosen.label_smoothing)),
             augment=augment,
         )
+        return on_task(learner, task) if several else learner
 
     family({})
     return family

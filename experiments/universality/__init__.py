@@ -1,0 +1,171 @@
+"""Do tickets work on other tasks, and do those that do share a flow? Transfer and universality.
+
+Claim: a ticket found with one data set and optimizer is, at 5 % of the weights, nearly as good on
+another one as the ticket found there, and better than a random ticket; a source whose pixels are
+permuted is of less use. If iterative pruning is a renormalisation group, tasks between which
+tickets transfer have like exponents: then tickets lose more the further apart the flows are.
+
+Paper: Morcos, Yu, Paganini & Tian, "One ticket to win them all", NeurIPS 2019, arXiv 1906.02773;
+Redman et al., "Universality of Winning Tickets", ICML 2022, arXiv 2110.03210. Of both the abstracts
+were read; the observable and the protocol are from memory (unverified).
+
+Command: `python -m experiments.universality`; `--run DIR` transfers the tickets of a run of this
+experiment once more, to other levels or with other controls.
+
+Tasks are made of one data set: all of it, its lower and its upper classes (both relabelled from 0,
+the other outputs unused), its pixels in one random order; and other data sets, resized. All of them
+are stacked, so that task, optimizer and replicate are one population. Smaller sets are repeated
+up to the size of the largest, so that all networks train for as many steps. A ticket takes its mask
+and its weights at the rewind step along; the output layer gets new initial weights, and keeps the
+source's mask. Network r of all tasks has the same initial weights. Pruning is global, without which
+the shares of the layers do not flow. Controls are `reinit`, `shuffle` and both, which is the random
+ticket. The optimizers are compared on the whole set.
+
+Presets:
+  default  5,000 embedded Fashion-MNIST images and 1,250 digits, LeNet-300-100, five tasks and a
+           second optimizer, six levels: 180 networks and 726 transfers; minutes on two cores.
+  smoke    digits, seconds; only the exact claims mean anything.
+  paper    Fashion-MNIST and MNIST, the recipe lenet-2019 under global pruning: 600 networks, 30.0
+           million network-steps, and 726 transfers, 36.3 million.
+
+Expected: no number of the papers is for networks of this size.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import xarray
+
+from experiments.common import lottery
+from experiments.common.experiment import Experiment, Problem, run
+from experiments.universality import claiming, flow_claims, measuring
+from experiments.universality.choices import PRESETS, Config, check
+from experiments.universality.tables import tables
+from experiments.universality.tasks import FIRST, stack
+from jaxticket import recipes
+from jaxticket.analysis import Claim
+from jaxticket.imp import Variant
+from jaxticket.learners import Learner
+from jaxticket.records import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def variants(problem: Problem) -> dict[str, Variant]:
+    """Lists the tasks, and the other optimizers on the first one.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      A variant each.
+    """
+    config: Config = problem.config
+    rates = [config.learning_rate] + [config.other_learning_rate] * len(config.other_optimizers)
+    cells = {name: (place, 0) for place, name in enumerate(config.tasks)}
+    for place, name in enumerate(config.other_optimizers, start=1):
+        cells[_with(name)] = (config.tasks.index(FIRST), place)
+    return {
+        name: Variant({"task": task, "optimizer": which, "learning_rate": float(rates[which])})
+        for name, (task, which) in cells.items()
+    }
+
+
+def _with(optimizer: str) -> str:
+    return f"{FIRST}, {optimizer}"
+
+
+def make_family(config: Config, dataset: Any) -> Callable[[Mapping[str, Any]], Learner]:
+    """Makes the learners of the recipe on all tasks, with all optimizers.
+
+    Args:
+      config: the configuration.
+      dataset: the stacked tasks.
+
+    Returns:
+      `family(hyperparameters) -> Learner`.
+    """
+    names = (config.optimizer, *config.other_optimizers)
+    return recipes.make_family(config, dataset, config.precision, optimizers=names)
+
+
+MORCOS = "Morcos et al. 2019, arXiv 1906.02773 (abstract)"
+NEAR, FAR = ("lower", "upper"), "permuted"
+
+
+def claims(problem: Problem) -> list[Claim]:
+    """Lists what a run must show; decided before any run.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      The claims, exact ones first.
+
+    Raises:
+      TicketError: for a run that has no tasks.
+    """
+    measuring.check_source(problem)
+    names = list(problem.variants or {})
+    tasks = [name for name in names if ", " not in name]
+    near = [name for name in NEAR if name in tasks] or list(NEAR)
+    of_optimizers = [
+        claiming.across_optimizers(*pair, MORCOS)
+        for name in names
+        if name not in tasks
+        for pair in ((FIRST, name), (name, FIRST))
+    ]
+    return [
+        *lottery.exact_claims(),
+        *claiming.exact_claims(),
+        claiming.native_at_least_transferred(tasks, MORCOS),
+        claiming.transferred_beats("shuffle_reinit", tasks, MORCOS),
+        claiming.transferred_beats("reinit", tasks, claiming.OWN),
+        claiming.transferred_beats("shuffle", tasks, claiming.OWN),
+        *of_optimizers,
+        claiming.permuted_transfers_worse(near, FAR, FIRST, claiming.OWN),
+        claiming.permuted_first_layer_differs(near, FAR, FIRST),
+        flow_claims.spread_between_tasks(tasks),
+        flow_claims.loss_grows_with_distance(),
+    ]
+
+
+def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
+    """Draws the transfer matrix, the exponents of all tasks, and loss against distance.
+
+    Args:
+      results: with what `measuring.measured` adds.
+      result: unused.
+
+    Returns:
+      Figures by file name, the main one first.
+    """
+    from jaxticket import plots
+
+    del result
+    return {
+        "transfer": plots.transfer_matrices(results),
+        "exponents": plots.flow_exponents(results),
+        "distance": plots.loss_against_distance(results),
+        "accuracy": plots.variants_against_density(results),
+    }
+
+
+EXPERIMENT = Experiment(
+    "universality",
+    __doc__ or "",
+    PRESETS,
+    claims,
+    draw,
+    variants,
+    check,
+    tables,
+    measuring.measured,
+    make_family,
+    stack,
+)
+
+main = functools.partial(run, EXPERIMENT)
+"""`main(arguments=None, console=None) -> exit code`."""
