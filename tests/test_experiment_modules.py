@@ -17,8 +17,7 @@ from jaxticket.recipes import RECIPES
 NAMES = [name for name in questions() if name != "report"]
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
 SWEEPS = [name for name in NAMES if name != "lenet"]  # test_experiments.py runs that one
-ONE_SEARCH = ("koopman", "geometry")
-ONE_SEARCH = ("koopman", "levels")
+ONE_SEARCH = ("koopman", "geometry", "levels")
 every_module = pytest.mark.parametrize("name", NAMES)
 
 
@@ -31,10 +30,7 @@ def run(name, *words):
 def test_the_promised_experiments_exist():
     wanted = {"lenet", "conv", "deep", "rewinding", "retraining", "deconstructing", "verdict"}
     wanted |= {"at_init", "dynamic", "isometry", "koopman", "supermask"}
-    wanted |= {"connectivity"}
-    wanted |= {"geometry"}
-    wanted |= {"regurgitation"}
-    wanted |= {"universality"}
+    wanted |= {"connectivity", "geometry", "levels", "regurgitation", "universality"}
     assert wanted <= set(NAMES)
 
 
