@@ -30,6 +30,7 @@ def made(last=3, **changes):
     values = {
         "gap": (("level", "replicate"), noisy(np.where(matches, 0.01, -0.05))),
         "matching": ((), last),
+        "fitted_levels": ((), LEVELS),
         "barrier": (("level", "replicate"), noisy(np.where(matches, 0.0, 0.08))),
         "strange_barrier": (("level", "replicate"), noisy(np.full(LEVELS, 0.3))),
         "own_barrier": (("end", "replicate"), np.zeros((2, REPLICATES))),

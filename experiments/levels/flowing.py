@@ -29,8 +29,9 @@ def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> d
       variant: whose densities are those of the levels.
 
     Returns:
-      `magnitude_share` (flow, level, replicate, layer), `exponent`, `r_squared` and `emptied`
-      (flow, replicate, layer); the flows are `trained`, `random` and `magnitude`.
+      `magnitude_share` (flow, replicate, level, layer), `exponent`, `intercept`, `r_squared` and
+      `emptied` (flow, replicate, layer), for the flows `trained`, `random` and `magnitude`; and
+      `fitted_levels`, how many levels, from the first on, no flow has emptied a layer at.
     """
     rows = list(zip(*tickets, strict=True))
     params = stacked([stacked([one.params for one in row]) for row in rows])
@@ -38,7 +39,10 @@ def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> d
     trained = magnitude_shares(params, kept, axes=2)
     nulls = (_null(problem, result, variant, name) for name in NULLS)
     shares = np.stack([trained.values, *nulls])
-    fitted = fit_flow(shares, result.densities(variant))
+    # One window for all flows: a layer that one of them has emptied has no logarithm from there on.
+    empty = (shares == 0).any(axis=(0, 1, 3))
+    last = max(2, int(empty.argmax())) if empty.any() else result.levels
+    fitted = fit_flow(shares, result.densities(variant), window=(0, last))
     each = ("flow", "replicate", "layer")
     return {
         "magnitude_share": (("flow", "replicate", "level", "layer"), shares),
@@ -46,6 +50,7 @@ def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> d
         "intercept": (each, fitted.intercepts),
         "r_squared": (each, fitted.r_squared),
         "emptied": (each, fitted.emptied),
+        "fitted_levels": ((), last),
         "flow": ("flow", ["trained", *NULLS]),
     }
 

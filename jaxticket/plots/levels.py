@@ -133,7 +133,7 @@ def flow_diagram(results: "xarray.Dataset") -> Figure:
 
     Args:
       results: with `magnitude_share` (flow, replicate, level, layer), `exponent` and `intercept`
-        (flow, replicate, layer), `density`.
+        (flow, replicate, layer), `fitted_levels`, `density`.
 
     Returns:
       The figure, a panel a flow, one scale for all; the lines are the fitted flows of exponents σ.
@@ -159,7 +159,8 @@ def flow_diagram(results: "xarray.Dataset") -> Figure:
                 results[name].sel(here).mean("replicate").values
                 for name in ("exponent", "intercept")
             )
-            axes.plot(100 * density, 100 * np.exp(start) * density**-slope, color=colour, lw=0.9)
+            within = density[: int(results["fitted_levels"])]
+            axes.plot(100 * within, 100 * np.exp(start) * within**-slope, color=colour, lw=0.9)
         axes.set_title(_TITLES.get(flow, flow), fontsize=style.TEXT)
         scales.density_axis(axes, density)
         scales.share_axis(axes, share.values)
