@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxticket.transfer import Transferred
+from jaxticket.transfer import Transfer, Transferred
 
 if TYPE_CHECKING:
     import xarray
@@ -32,9 +32,8 @@ def transfer_results(transferred: Transferred) -> "xarray.Dataset":
 
     from jaxticket.analysis.early_stopping import early_stop_step
 
-    fields = dict(
-        zip(transferred.names[0]._fields, zip(*transferred.names, strict=True), strict=True)
-    )
+    columns = zip(*transferred.names, strict=True)
+    fields = dict(zip(Transfer._fields, columns, strict=True))
     labels = {name: list(dict.fromkeys(values)) for name, values in fields.items()}
     places = tuple(
         np.array([labels[name].index(value) for value in values]) for name, values in fields.items()
