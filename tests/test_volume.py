@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from scipy.special import gammaln
 
-from jaxticket import Plan, TicketError
+from jaxticket import Plan, TicketError, plots
 from jaxticket.analysis import (
     basin_radii,
     basin_volume,
@@ -243,6 +244,40 @@ def test_three_points_on_a_line_give_a_second_axis_of_zero():
     plane = jax.device_get(jax.jit(plane_through)(*points))
     assert plane.coordinates[2, 1] == pytest.approx(0, abs=1e-5)
     assert np.isfinite(plane.second["w"]).all()
+
+
+# Figures.
+
+
+def test_the_plane_is_drawn_with_its_three_points():
+    places = np.array([[[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]]])
+    axis = np.linspace(-1, 3, 5)[None]
+    values = np.random.default_rng(0).uniform(0.1, 2, (1, 5, 5))
+    values[0, 0, 0] = np.nan
+    dims = {"plane_loss": ("replicate", "row", "column"), "plane_points": ("replicate", "p", "xy")}
+    dims |= {"plane_first": ("replicate", "column"), "plane_second": ("replicate", "row")}
+    data = {"plane_loss": values, "plane_points": places}
+    data |= {"plane_first": axis, "plane_second": axis}
+    results = xarray.Dataset({name: (dims[name], value) for name, value in data.items()})
+    results = results.assign_coords(p=("p", list("abc")), replicate=[0]).rename(p="point")
+    axes = plots.loss_plane(results).axes[0]
+    found = [[line.get_label(), *(float(of[0]) for of in line.get_data())] for line in axes.lines]
+    assert found == [["a", 0, 0], ["b", 2, 0], ["c", 1, 1]]
+
+
+def test_radii_are_drawn_once_a_stage_and_others_results_are_refused():
+    radii = np.random.default_rng(0).lognormal(size=(2, 1, 3, 8))
+    radii[1] = np.nan
+    dims = ("stage", "examined", "replicate", "direction")
+    results = xarray.Dataset({"radius": (dims, radii), "examined_density": ("examined", [0.04])})
+    results = results.assign_coords(stage=["ticket", "reinit"], examined=[4])
+    (axes,) = plots.radius_histogram(results).axes
+    assert sum(bar.get_height() for bar in axes.patches) == 24
+    median = np.median(radii[0])
+    assert axes.lines[0].get_xdata()[0] == pytest.approx(median)
+    for draw in (plots.radius_histogram, plots.loss_plane, plots.jumps_and_barriers):
+        with pytest.raises(TicketError, match="of the experiment geometry"):
+            draw(xarray.Dataset())
 
 
 # What is refused.

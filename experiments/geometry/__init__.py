@@ -12,9 +12,13 @@ Command: `python -m experiments.geometry`; `--run DIR` measures the tickets of a
 
 Each question is answered by barriers, angles and jumps of the training loss with their intervals.
 Curvature and volume of all stages (initial, just pruned, trained; ticket and controls) are open
-measurements: nothing is claimed of their order. Volumes in so many dimensions are those of their
-largest radii, which their effective sample size says; what is compared is the median radius. How
-much can be pruned at once stands beside the share that the local dimension predicts, over ε.
+measurements: nothing is claimed of their order. In so many dimensions a volume is that of the
+largest radius drawn, which its effective sample size says; what is compared is the median radius.
+The share that the local dimension predicts stands beside the share of weights that can go at once
+while the loss rises by less than ε without retraining, which is less than the theory speaks of. All
+of it is measured on the first training examples, batch statistics running; of a sweep that is read
+with --run, on its first variant. The claims were written down before the first default run, and
+nothing was changed after it.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, 6 levels, 4 arms, 5 replicates:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from jaxticket.plots import networks, scales, style
 from jaxticket.plots.geometry import needs, present, stage_look, stage_name, title
@@ -47,8 +47,12 @@ def hessian_spectra(results: "xarray.Dataset") -> Figure:
     left.set_xlabel("place in the order")
     left.set_ylabel("eigenvalue of the Hessian")
     right.set_yscale("log")
-    top = np.nanmax(ticket["density_of_eigenvalues"].values)
+    densities = ticket["density_of_eigenvalues"].max(["examined", "replicate"]).values
+    top = np.nanmax(densities)
     right.set_ylim(top * 1e-7, top * 3)
+    # The grid also holds the eigenvalues of other stages.
+    shown = results["at"].values[densities > top * 1e-7]
+    right.set_xlim(shown[0], shown[-1])
     right.set_xlabel("eigenvalue")
     right.set_ylabel("density")
     style.legend(figure, entries, len(entries), "lower center", f"weights; {title(results)}")
@@ -84,8 +88,9 @@ def radius_histogram(results: "xarray.Dataset") -> Figure:
         axes.spines["left"].set_visible(False)
         axes.set_ylabel(stage_name(stage).replace(" (", "\n("), rotation=0, ha="right")
         axes.tick_params(which="both", labelsize=style.TEXT - 1, labelbottom=axes is panels[-1])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}" if bins[-1] < 10 * bins[0] else NullFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
     density = scales.percent(float(results["examined_density"].values[-1]))
     panels[-1].set_xlabel(f"radius of the basin at {density} % of the weights; dashed: median")
     return figure

@@ -100,6 +100,7 @@ def stages_against_density(results: "xarray.Dataset") -> Figure:
         scales.density_axis(axes, percent / 100)
         signed = float(values.min()) <= 0
         axes.set_yscale("symlog" if signed else "log", **({"linthresh": 1.0} if signed else {}))
+        axes.tick_params(axis="y", which="both", labelsize=style.TEXT - 1)
         axes.set_ylabel(name)
     style.legend(figure, entries, 3, "lower center", title(results))
     return figure
