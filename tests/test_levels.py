@@ -114,6 +114,8 @@ def test_what_a_run_cannot_decide_says_why():
         assert found["holds"] is None
         assert "match" in found["measured"]
     assert holds(verdicts.connected_while_matching(), made(last=0)) is None
+    for make in (exponents.random_pruning_is_marginal, exponents.last_layer_is_relevant):
+        assert "needs global" in judge([make("layerwise")], made())[0]["measured"]
     empty = changed("exponent", put((0, 1, 2), np.nan))
     for claim in (exponents.training_flows_otherwise(), exponents.last_layer_is_relevant()):
         assert holds(claim, empty) is None

@@ -150,9 +150,9 @@ def claims(problem: Problem) -> list[Claim]:
         verdicts.small_steps_jump_less(few, many),
         verdicts.angles_are_small(),
         verdicts.inits_choose_alike(),
-        exponents.random_pruning_is_marginal(),
+        exponents.random_pruning_is_marginal(problem.config.scope),
         exponents.training_flows_otherwise(),
-        exponents.last_layer_is_relevant(),
+        exponents.last_layer_is_relevant(problem.config.scope),
     ]
 
 

@@ -38,10 +38,12 @@ def no_flow_grows_everywhere() -> Claim:
     return Claim("not-all-relevant", statement, "arithmetic", expected, exact=True, test=test)
 
 
-def random_pruning_is_marginal() -> Claim:
-    """Claims that the null of random pruning has the exponents zero."""
+def random_pruning_is_marginal(scope: str = "global") -> Claim:
+    """Claims that the null of random pruning has the exponents zero, which it has globally."""
 
     def test(results: xarray.Dataset) -> Evidence:
+        if scope != "global":
+            return not_computable(f"needs global pruning, got {scope}")
         exponents = exponents_of(results, "random")
         if not np.isfinite(exponents).all():
             return not_computable(f"a layer is emptied, or {NO_NULLS}")
@@ -82,10 +84,12 @@ def training_flows_otherwise() -> Claim:
     )
 
 
-def last_layer_is_relevant() -> Claim:
-    """Claims that the share of the last layer grows."""
+def last_layer_is_relevant(scope: str = "global") -> Claim:
+    """Claims that the share of the last layer grows, which layers' own rates would decide."""
 
     def test(results: xarray.Dataset) -> Evidence:
+        if scope != "global":
+            return not_computable(f"needs global pruning, got {scope}")
         last = exponents_of(results, "trained")[:, -1]
         if not np.isfinite(last).all():
             return not_computable("the last layer is emptied")
