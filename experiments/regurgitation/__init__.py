@@ -149,6 +149,17 @@ TOLERANCE = 0.005
 """Below this difference of accuracies two count as equal, stated beforehand."""
 
 
+_STAYS = (
+    "nothing else was tried. Repulsion makes successive solutions orthogonal and takes more than "
+    "half of the ticket's advantage away; {} points of it stay, and barriers stay below 2 %."
+)
+TRIED = {
+    f"ticket-strength-2-no-better-than-reinit-strength-2-{percent:g}": _STAYS.format(points)
+    for percent, points in zip(DENSITIES, (0.7, 1.0), strict=True)
+}
+"""What was tried of claims that failed at default size, by id; for the report."""
+
+
 def claims(problem: Problem) -> list[Claim]:
     """Lists what a run must show; decided before any run.
 
