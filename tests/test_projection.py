@@ -114,19 +114,21 @@ def test_a_loss_that_is_not_finite_is_shown():
 NETWORKS = [(cases.params(seed), cases.mask(seed)) for seed in range(3)]
 
 
-def one(network):
-    return projection(loss_of(10)[0], *network)
+@functools.cache
+def one():
+    loss, _ = loss_of(10)
+    return lambda network: projection(loss, *network)
 
 
 @functools.cache
 def alone():
-    of = jax.jit(one)
+    of = jax.jit(one())
     return [of(network) for network in NETWORKS]
 
 
 @pytest.mark.parametrize("plan", [Plan("map", devices=2), Plan("vmap")], ids=str)
 def test_a_network_is_the_same_alone_and_in_company(plan):
-    together = over(populate(one, plan), plan.padded(3))(jax.device_get(cases.stack(NETWORKS)))
+    together = over(populate(one(), plan), plan.padded(3))(jax.device_get(cases.stack(NETWORKS)))
     for index, expected in enumerate(alone()):
         cases.assert_close(cases.member(together, index), expected, 1e-5)
 

@@ -76,14 +76,19 @@ def jumps(problem: Any, result: Result) -> dict[str, Any]:
         left = _sum(after)
         kept = jax.lax.map(lambda s: _keep(s, before.mask, left), _scores(before, key))
         differs = jax.tree.map(lambda k, a: jnp.sum(k[0] != a, dtype=jnp.int32), kept, after)
-        jump = lambda at, mask: projection(  # noqa: E731
-            loss_over(objective, at.model_state, examples, key=key), at.params, mask
-        )
-        from_before = jax.lax.map(lambda mask: jump(before, mask), kept)
-        whole = jax.tree.map(
-            lambda many, last: jnp.append(many, last), from_before, jump(dense, once)
-        )
-        return whole, jnp.sum(jnp.stack(jax.tree.leaves(differs)), dtype=jnp.int32)
+        every = jax.tree.map(lambda k, o: jnp.concatenate([k, o[None]]), kept, once)
+        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), before, dense)
+
+        def jump(place: Any) -> Any:
+            which, mask = place
+            at = jax.tree.map(lambda leaf: leaf[which], both)
+            loss = loss_over(objective, at.model_state, examples, key=key)
+            return projection(loss, at.params, mask)
+
+        # Only the last one is of the dense network.
+        whose = jnp.arange(len(REMOVALS), dtype=jnp.int32) // len(ORDERS)
+        found = jax.lax.map(jump, (whose, every))
+        return found, jnp.sum(jnp.stack(jax.tree.leaves(differs)), dtype=jnp.int32)
 
     key = derive(jax.random.key(problem.config.seed), "jumps")
     points = [given(*place) for place in places]

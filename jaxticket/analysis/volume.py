@@ -68,10 +68,13 @@ def basin_volume(found: Radii, *, least_effective: float = 10.0) -> Volume:
       The volume; its log is −inf where the loss was above the cut-off at once everywhere.
 
     Example:
-      >>> ball = Radii(np.full(50, 2.0), np.zeros(50, bool), np.array(2), np.array(0.0))
-      >>> basin_volume(ball).describe()  # log 4π
-      'log volume 2.53102 ± 0 in 2 dimensions (effective sample size 50 of 50 directions), median \
-radius 2'
+      >>> found = Radii(np.array([1.0, 2.0, 3.0]), np.zeros(3, bool), np.array(2), np.array(0.0))
+      >>> volume = basin_volume(found)  # π (1² + 2² + 3²) / 3
+      >>> round(float(np.exp(volume.log_volume) / np.pi), 4), bool(volume.reliable)
+      (4.6667, False)
+      >>> print(volume.describe())
+      no volume: effective sample size 2 of 3 directions in 2 dimensions is too small, the \
+estimate 2.68517 of log V is that of the largest radii; median radius 2
 
     Source: 1906.03291, section 4 (unverified); the effective sample size is Kish's (unverified),
     and that it decides is this project's definition.
