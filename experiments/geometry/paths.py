@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from experiments.geometry.stages import Point, examples_of, point, stack
+from jaxticket.analysis import angular_distance
 from jaxticket.analysis.connectivity import barriers
 from jaxticket.records import Result
 
@@ -43,6 +44,7 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
     ]
     pairs = [_pair(result, list(PAIRS.values())[p], level, r) for p, level, r in places]
     ends = [SimpleNamespace(**stack([pair[n] for pair in pairs])._asdict()) for n in (0, 1)]
+    angles = _angles((ends[0].params, ends[1].params, ends[0].mask, ends[1].mask))
     state = learner.init(jax.random.key(problem.config.seed))
     examples, points = examples_of(problem), problem.config.points
     found = barriers(learner, state, ends[0], ends[1], examples, problem.plan, points, "loss")
@@ -52,10 +54,10 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
         "barrier": np.full(shape, np.nan),
         "angle": np.full(shape, np.nan),
     }
-    of = zip(places, pairs, found["curves"], found["barriers"], strict=True)
-    for place, pair, curve, barrier in of:
+    of = zip(places, found["curves"], found["barriers"], np.asarray(angles), strict=True)
+    for place, curve, barrier, angle in of:
         tables["path"][place], tables["barrier"][place] = curve, barrier
-        tables["angle"][place] = angle(*pair)
+        tables["angle"][place] = angle
     dims = ("pair", "level", "replicate")
     return {
         **{
@@ -66,35 +68,13 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
     }
 
 
+@jax.jit
+def _angles(pairs: Any) -> jax.Array:
+    return jax.lax.map(lambda pair: angular_distance(*pair), pairs)
+
+
 def _pair(result: Result, pair: Any, level: int, replicate: int) -> tuple[Point, Point]:
     first, second = (
         point(result, stage, 0 if step is None else level + step, replicate) for stage, step in pair
     )
     return first, second
-
-
-def angle(first: Point, second: Point) -> float:
-    """Gives the angular distance of two networks where both are kept: 2 ∠(m ⊙ θ₁, m ⊙ θ₂) / π.
-
-    0 for the same direction, 1 where they are orthogonal; of prunable weights only.
-
-    Args:
-      first: with its mask.
-      second: likewise.
-
-    Returns:
-      Between 0 and 2; NaN where one of them has nothing left.
-
-    Source: 2106.06955, section 3 (unverified).
-    """
-    flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])  # noqa: E731
-    both = flat(first.mask) & flat(second.mask)
-    one, other = (
-        flat(jax.tree.map(lambda p, m: None if m is None else p, of.params, of.mask))[both].astype(
-            np.float64
-        )
-        for of in (first, second)
-    )
-    with np.errstate(invalid="ignore"):
-        cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
-    return float(2 * np.arccos(np.clip(cosine, -1, 1)) / np.pi)
