@@ -47,7 +47,11 @@ def listing(package: str, found: dict[str, str]) -> str:
 
 
 def _has_presets(tree: ast.Module) -> bool:
-    assigned = [node.targets for node in tree.body if isinstance(node, ast.Assign)]
-    annotated = [[node.target] for node in tree.body if isinstance(node, ast.AnnAssign)]
-    targets = [target for group in (*assigned, *annotated) for target in group]
-    return any(isinstance(target, ast.Name) and target.id == "PRESETS" for target in targets)
+    """Says whether a module has them, its own or from one of its parts."""
+    names = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            names += [alias.name for alias in node.names]
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return "PRESETS" in names
