@@ -11,9 +11,7 @@ Values = Callable[[xarray.Dataset], np.ndarray | str]
 """Reads numbers of all replicates, `float[replicates]`, or says what the run lacks."""
 
 
-def judged(
-    judge: Callable[..., Evidence], *values: Values
-) -> Callable[[xarray.Dataset], Evidence]:
+def judged(judge: Callable[..., Evidence], *values: Values) -> Callable[[xarray.Dataset], Evidence]:
     """Makes a test of numbers, which is not computable where the run lacks any of them.
 
     Args:

@@ -12,8 +12,9 @@ from rich.table import Table
 from experiments.common import sweeps
 from experiments.common.experiment import Problem
 from experiments.common.instability import barriers_of
+from experiments.common.judging import Values, judged
 from jaxticket.analysis import Claim, angular_distance
-from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
+from jaxticket.analysis.claims import Evidence, by_interval, greater
 from jaxticket.population import over, populate
 from jaxticket.records import Network, Result
 
@@ -142,14 +143,6 @@ def below(quantity: str, first: Which, second: Which, source: str) -> Claim:
       The claim.
     """
     one, other = name(*first), name(*second)
-
-    def test(results: xarray.Dataset) -> Evidence:
-        found = [_mean(results, quantity, variant) for variant in (one, other)]
-        for values in found:
-            if isinstance(values, str):
-                return not_computable(f"needs {values}")
-        return greater(np.subtract(found[1], found[0]))
-
     slug = f"{quantity} of {one} below {other}".replace(",", "").replace(" ", "-")
     return Claim(
         slug,
@@ -157,7 +150,11 @@ def below(quantity: str, first: Which, second: Which, source: str) -> Claim:
         source,
         "95 % interval of the difference above 0, in the mean of all levels",
         exact=False,
-        test=test,
+        test=judged(
+            lambda lower, higher: greater(higher - lower),
+            _mean(quantity, one),
+            _mean(quantity, other),
+        ),
     )
 
 
@@ -172,10 +169,7 @@ def nearly_orthogonal(which: Which, source: str) -> Claim:
       The claim.
     """
 
-    def test(results: xarray.Dataset) -> Evidence:
-        values = _mean(results, "angle", name(*which))
-        if isinstance(values, str):
-            return not_computable(f"needs {values}")
+    def judge(values: np.ndarray) -> Evidence:
         return by_interval(values, lambda interval: abs(interval.mean - 1) <= ORTHOGONAL)
 
     return Claim(
@@ -184,16 +178,20 @@ def nearly_orthogonal(which: Which, source: str) -> Claim:
         source,
         f"mean angle 2∠/π within {ORTHOGONAL:g} of 1",
         exact=False,
-        test=test,
+        test=judged(judge, _mean("angle", name(*which))),
     )
 
 
-def _mean(results: xarray.Dataset, quantity: str, variant: str) -> np.ndarray | str:
-    """Gives a quantity's mean over levels, or what the run lacks; NaN with any level's."""
-    if variant not in results["variant"]:
-        return f"the variant {variant}"
-    values = results[quantity].sel(variant=variant).isel(level=slice(1, None))
-    return values.mean("level", skipna=False).values
+def _mean(quantity: str, variant: str) -> Values:
+    """Reads a quantity's mean over levels; NaN with any level's."""
+
+    def values(results: xarray.Dataset) -> np.ndarray | str:
+        if variant not in results["variant"]:
+            return f"the variant {variant}"
+        found = results[quantity].sel(variant=variant).isel(level=slice(1, None))
+        return found.mean("level", skipna=False).values
+
+    return values
 
 
 def tables(results: xarray.Dataset) -> list[Table]:
