@@ -1,8 +1,6 @@
 """What lies between the solutions of two successive levels: their angle and their barrier."""
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -10,12 +8,12 @@ import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
+from experiments.common.angles import angles_of
 from experiments.common.experiment import Problem
 from experiments.common.instability import barriers_of
 from experiments.common.judging import Values, judged
-from jaxticket.analysis import Claim, angular_distance
+from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, by_interval, greater
-from jaxticket.population import over, populate
 from jaxticket.records import Network, Result
 
 ORTHOGONAL = 0.1
@@ -44,20 +42,6 @@ def name(search: str, strength: float) -> str:
     return f"{search}, strength {strength:g}"
 
 
-def _angles(problem: Problem, pairs: Sequence[tuple[Network, Network]]) -> np.ndarray:
-    """Measures the angle 2∠/π of every pair, as one population; `float64[pairs]`."""
-
-    def angle(pair: Any) -> Any:
-        (first, first_mask), (second, second_mask) = pair
-        return angular_distance(first, second, first_mask, second_mask)
-
-    size = problem.plan.padded(problem.plan.chunk or problem.plan.devices)
-    each = [[(one.params, one.mask) for one in pair] for pair in pairs]
-    together = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    found = over(populate(angle, problem.plan), size)(together)
-    return np.asarray(found, np.float64)
-
-
 def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
     """Measures what lies between the solutions of each level and the one before.
 
@@ -78,7 +62,7 @@ def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarra
     learner = problem.family({})
     state = learner.init(jax.random.key(problem.config.seed))
     heights = barriers_of(learner, state, pairs, problem, problem.config.points)
-    for place, angle, height in zip(places, _angles(problem, pairs), heights, strict=True):
+    for place, angle, height in zip(places, angles_of(problem, pairs), heights, strict=True):
         found["angle"][place] = angle
         found["barrier"][place] = height
     dimensions = ("variant", "level", "replicate")
