@@ -10,7 +10,7 @@ from jaxticket import masks
 from jaxticket.allocate.base import Counts
 from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion, Evidence, together
-from jaxticket.imp.variants import Lineages
+from jaxticket.imp.lineages import Lineages
 from jaxticket.keys import derive
 from jaxticket.learners.family import Family
 from jaxticket.masks.prunable import Prunable
