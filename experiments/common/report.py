@@ -73,16 +73,52 @@ def claims_table(claims: list[dict[str, Any]]) -> Table:
     table = Table(
         title="claims (summary.json has their sources and what was expected)", box=box.SIMPLE_HEAD
     )
-    for name in ("claim", "measured", "95 % interval", "holds"):
+    for name in ("claim", "measured", "95 % interval", "p (corrected)", "holds"):
         table.add_column(name)
     for claim in claims:
         table.add_row(
             claim["statement"],
             _number(claim["measured"]),
             "" if claim["interval"] is None else " to ".join(map(_number, claim["interval"])),
-            {True: "yes", False: "[bold]NO[/bold]", None: "undecided"}[claim["holds"]],
+            p_values(claim),
+            {True: "yes", False: "[bold]NO[/bold]", None: "undecided"}[claim["holds"]]
+            + (", not corrected" if only_uncorrected(claim) else ""),
         )
     return table
+
+
+def p_values(claim: dict[str, Any]) -> str:
+    """Shows the p value of a claim that is a test, and the one that is corrected for the others.
+
+    Args:
+      claim: from `jaxticket.analysis.judge`, or of an older summary.
+
+    Returns:
+      Text, empty for what is no test.
+
+    Example:
+      >>> p_values({"p_value": 0.0123, "p_value_corrected": 0.0246}), p_values({})
+      ('0.012 (0.025)', '')
+    """
+    if claim.get("p_value") is None:
+        return ""
+    return f"{claim['p_value']:.2g} ({claim['p_value_corrected']:.2g})"
+
+
+def only_uncorrected(claim: dict[str, Any]) -> bool:
+    """Says whether a claim holds by itself and not when it is corrected for how many there are.
+
+    Args:
+      claim: from `jaxticket.analysis.judge`, or of an older summary.
+
+    Returns:
+      True if so.
+
+    Example:
+      >>> only_uncorrected({"holds": True, "holds_corrected": False}), only_uncorrected({})
+      (True, False)
+    """
+    return bool(claim.get("holds")) and claim.get("holds_corrected") is False
 
 
 def diverged_networks(results: xarray.Dataset) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import xarray
 from experiments.common.instability import STABLE
 from experiments.connectivity.comparing import Values, more
 from jaxticket.analysis import Claim
-from jaxticket.analysis.claims import Evidence, by_interval, not_computable
+from jaxticket.analysis.claims import Evidence, above, not_computable
 
 LMC = "Frankle et al. 2020, arXiv 1912.05671"
 
@@ -53,7 +53,7 @@ def independent_apart() -> Claim:
         values = _of_kind("independent")(results)
         if isinstance(values, str):
             return not_computable(f"needs {values}")
-        return by_interval(values, lambda interval: interval.low > STABLE)
+        return above(values, STABLE)
 
     return Claim(
         "independent-have-a-barrier",
