@@ -154,7 +154,8 @@ Do beta networks learn? Perhaps.
 | loss \| mask is lower | Someone 2020 | 2.9 % | interval above 0 | 0.1235 | 0.01 to 0.02222 | \
 0.032 (0.064) | yes, **not corrected** |
 | it falls | Someone 2020 | 2.9 % | interval above 0 | -0.5 | 0.01 to 0.02222 | — | **no** |
-| it stops | Someone 2020 | — | interval above 0 | not computable: needs 5 levels | — | — | undecided |
+| it stops | Someone 2020 | — | interval above 0 | not computable: needs 5 levels | — | — | \
+undecided |
 
 Failed: it falls. Measured -0.5, 95 % interval 0.01 to 0.02222; expected interval above 0. Tried: \
 two rates
