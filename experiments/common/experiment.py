@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
+import numpy as np
 import xarray
 from rich.console import Console, RenderableType
 
@@ -174,7 +175,8 @@ def run(
         )
 
     def measure(result: Result) -> xarray.Dataset:
-        return experiment.measure(problem, result, to_dataset(result))
+        labels = np.asarray(problem.dataset.test.labels)
+        return experiment.measure(problem, result, to_dataset(result, labels))
 
     with contextlib.closing(directory):
         if not complete(directory):
