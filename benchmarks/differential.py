@@ -14,7 +14,8 @@ Three things must hold, else exit code 1:
 - *Accuracy.* At every level the mean difference is within three standard errors of the difference
   of two sets of seeds, by the seeds' own spread, and one test example.
 
-Nothing is timed: of what all benchmarks take, `--models`, `--rounds` and `--device` change nothing.
+Nothing is timed: of what all benchmarks take, `--models` and `--rounds` change nothing here.
+PyTorch computes on the CPU.
 
 Command: `python -m benchmarks.differential` (PyTorch: `pip install -e '.[benchmarks]'`)
 """
@@ -40,6 +41,7 @@ from experiments.common.configuration import check_positive
 from experiments.common.report import make_console
 from jaxticket import Model, Plan, Protocol, allocate, find_tickets
 from jaxticket.errors import unknown
+from jaxticket.imp import Variant
 from jaxticket.imp.setup import replicate_keys
 from jaxticket.keys import derive
 from jaxticket.learners import Learner, supervised
@@ -110,7 +112,7 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
     console = console or make_console()
-    machine.start("cpu")
+    machine.start(config.device)
     console.print(machine.line(), markup=False)
     findings = Findings("differential", {"levels": []}, [], [], [])
     if importlib.util.find_spec("torch") is None:
@@ -119,9 +121,12 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
     problem = make_problem("lenet_300_100", quick=config.quick)
     for precision in config.precisions:
         with jax.enable_x64(precision == "float64"):
+            batches = batches_of(problem, config)
             for optimizer in RATES:
+                result = _search(precision, optimizer, problem, config)
                 for scope in SCOPES:
-                    compare(Case(precision, optimizer, scope), problem, config, findings)
+                    case = Case(precision, optimizer, scope)
+                    compare(case, problem, result, batches, findings)
     rows = findings.measurements["levels"]
     console.print(table("jaxticket and PyTorch, level by level", _COLUMNS, rows, _caption(config)))
     return finish(console, config, findings)
@@ -149,18 +154,21 @@ def _caption(config: Config) -> str:
     )
 
 
-def compare(case: Case, problem: Problem, config: Config, findings: Findings) -> None:
-    """Makes one search on both sides and adds what it finds.
+def compare(
+    case: Case, problem: Problem, result: Result, batches: np.ndarray, findings: Findings
+) -> None:
+    """Makes on the other side the search that was made here, and adds what differs.
 
     Args:
       case: which.
       problem: the data and the network.
-      config: what was chosen.
+      result: all scopes, as a sweep.
+      batches: from `batches_of`.
       findings: appended to.
     """
     from benchmarks.by_hand import torch_imp
 
-    result, replicates = _search(case, problem, config), range(config.replicates)
+    levels, replicates = range(result.levels), range(result.replicates)
     task = torch_imp.Task(
         images=np.asarray(problem.train.images),
         labels=np.asarray(problem.train.labels),
@@ -170,11 +178,9 @@ def compare(case: Case, problem: Problem, config: Config, findings: Findings) ->
         learning_rate=RATES[case.optimizer],
         rates=_rates(case.scope, result),
     )
-    batches = batches_of(problem, config)
-    ours = [[result.network("ticket", n, r) for n in range(config.levels)] for r in replicates]
-    initial = jax.tree.map(np.asarray, result.origin.initial)
+    ours = [[result.network("ticket", n, r, case.scope) for n in levels] for r in replicates]
     theirs = [
-        torch_imp.iterative_pruning(arrays(_one(initial, replicate)), batches[replicate], task)
+        torch_imp.iterative_pruning(_initial(case, result, replicate), batches[replicate], task)
         for replicate in replicates
     ]
     for replicate, networks in enumerate(ours):
@@ -185,42 +191,45 @@ def compare(case: Case, problem: Problem, config: Config, findings: Findings) ->
                     f"{case}: from the same weights of replicate {replicate}, level {level}, "
                     "PyTorch prunes others"
                 )
+    densities = result.densities(case.scope)
     rows = [
-        _row(case, level, result, [n[level] for n in ours], [n[level] for n in theirs])
-        for level in range(config.levels)
+        _row(case, level, densities[level], [n[level] for n in ours], [n[level] for n in theirs])
+        for level in levels
     ]
     findings.measurements["levels"] += rows
     findings.faults.extend(_faults(case, rows, ours, theirs, len(task.test_labels)))
 
 
-def _one(tree: Any, replicate: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[replicate], tree)
+def _initial(case: Case, result: Result, replicate: int) -> dict[str, np.ndarray]:
+    place = result.variants.index(case.scope) * result.replicates + replicate
+    return arrays(jax.tree.map(lambda leaf: leaf[place], result.origin.initial))
 
 
 def _rates(scope: str, result: Result) -> dict[str, float]:
     if scope == "global":
         return {"*": 0.2}
-    paths = arrays(result.network("ticket", 0, 0).mask)
+    paths = arrays(result.network("ticket", 0, 0, scope).mask)
     return {path: 0.1 if path.startswith("output/") else 0.2 for path in paths}
 
 
-def _search(case: Case, problem: Problem, config: Config) -> Result:
+def _search(precision: str, optimizer: str, problem: Problem, config: Config) -> Result:
     return find_tickets(
-        _learner(case, problem),
+        _learner(precision, optimizer, problem),
         {"train": problem.train, "test": problem.test},
         jax.random.key(config.seed),
         Protocol(config.steps, problem.setting.batch_size, config.steps),
-        SCOPES[case.scope],
+        SCOPES["layerwise"],
         levels=config.levels,
         replicates=config.replicates,
         arms=("ticket",),
-        plan=Plan.auto(config.replicates),
+        variants={name: Variant(allocation=allocation) for name, allocation in SCOPES.items()},
+        plan=Plan.auto(len(SCOPES) * config.replicates),
     )
 
 
-def _learner(case: Case, problem: Problem) -> Learner:
-    """Makes the learner, whose weights and images have the precision of the case."""
-    dtype, rate = jnp.dtype(case.precision), RATES[case.optimizer]
+def _learner(precision: str, optimizer: str, problem: Problem) -> Learner:
+    """Makes the learner, whose weights and images have that precision."""
+    dtype, rate = jnp.dtype(precision), RATES[optimizer]
 
     def init(key: Any) -> Any:
         params, model_state = problem.model.init(key)
@@ -228,7 +237,7 @@ def _learner(case: Case, problem: Problem) -> Learner:
 
     learner = supervised(
         Model(init, problem.model.apply),
-        optax.adam(rate) if case.optimizer == "adam" else optax.sgd(rate, momentum=0.9),
+        optax.adam(rate) if optimizer == "adam" else optax.sgd(rate, momentum=0.9),
         preprocess=lambda images: images.astype(dtype) / 255,
     )
 
@@ -264,14 +273,14 @@ def batches_of(problem: Problem, config: Config) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(each, in_axes=(0, None)))(keys, jnp.arange(config.levels)))
 
 
-def _row(case: Case, level: int, result: Result, ours: list[Network], theirs: list[Any]) -> Row:
+def _row(case: Case, level: int, density: float, ours: list[Network], theirs: list[Any]) -> Row:
     pairs = list(zip(ours, theirs, strict=True))
     accuracy = np.array([float(network.curves["test_accuracy"][-1]) for network in ours])
     other = np.array([network.accuracy for network in theirs])
     return {
         **case._asdict(),
         "level": level,
-        "density": float(result.densities()[level]),
+        "density": float(density),
         "differing": sum(differing(arrays(a.mask), b.masks) for a, b in pairs),
         "apart": max(greatest_gap(arrays(a.params), b.trained) for a, b in pairs),
         "accuracy": float(accuracy.mean()),
