@@ -13,10 +13,10 @@ import optax
 import pytest
 import searches
 
+from experiments.common.command_line import FAILED, run_main
 from jaxticket import Protocol, rewind
-from jaxticket.imp import Variant, controls
+from jaxticket.imp import ContractError, Variant, controls
 from jaxticket.imp.invariants import Checked, Source, count_broken
-from jaxticket.imp.monitor import ContractError
 from jaxticket.records import Memory
 
 supervised_module = importlib.import_module("jaxticket.learners.supervised")
@@ -248,6 +248,16 @@ def test_the_level_that_breaks_a_contract_is_not_kept():
     with pytest.raises(ContractError, match=r"ticket level 2 .*output/kernel: 7 are kept, expec"):
         search(store=store, **select_by(wrong_at_two))
     assert store.levels == [0, 1]
+
+
+def test_a_broken_contract_is_a_failed_run_and_no_misuse(capsys):
+    def main():
+        raise ContractError("contract 1 is broken")
+
+    with pytest.raises(SystemExit) as caught:
+        run_main(main)
+    assert caught.value.code == FAILED
+    assert capsys.readouterr().err == "error: contract 1 is broken\n"
 
 
 def test_budgets_are_held_to_what_they_allow():

@@ -38,6 +38,7 @@ def pad(tree: Any, size: int) -> Any:
       >>> pad(jnp.array([1, 2, 3]), 5).tolist()
       [1, 2, 3, 1, 2]
     """
+
     def filled(leaf: Any) -> Any:
         number = leaf.shape[0]
         return leaf if number == size else leaf[np.arange(size) % number]
