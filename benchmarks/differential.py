@@ -91,7 +91,7 @@ class Case(NamedTuple):
     scope: str
 
     def __str__(self) -> str:
-        """Names it in a fault."""
+        """Names it in a fault and above its table."""
         return f"{self.precision}, {self.optimizer}, {self.scope}"
 
 
@@ -126,16 +126,12 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
                 result = _search(precision, optimizer, problem, config)
                 for scope in SCOPES:
                     case = Case(precision, optimizer, scope)
-                    compare(case, problem, result, batches, findings)
-    rows = findings.measurements["levels"]
-    console.print(table("jaxticket and PyTorch, level by level", _COLUMNS, rows, _caption(config)))
+                    rows = compare(case, problem, result, batches, findings)
+                    console.print(table(str(case), _COLUMNS, rows, _caption(config)))
     return finish(console, config, findings)
 
 
 _COLUMNS = [
-    Column("precision", "in"),
-    Column("optimizer", "optimizer"),
-    Column("scope", "pruned"),
     Column("level", "level"),
     Column("density", "density", ".1%"),
     Column("differing", "weights whose mask differs", ",.0f"),
@@ -156,7 +152,7 @@ def _caption(config: Config) -> str:
 
 def compare(
     case: Case, problem: Problem, result: Result, batches: np.ndarray, findings: Findings
-) -> None:
+) -> list[Row]:
     """Makes on the other side the search that was made here, and adds what differs.
 
     Args:
@@ -165,6 +161,9 @@ def compare(
       result: all scopes, as a sweep.
       batches: from `batches_of`.
       findings: appended to.
+
+    Returns:
+      A row a level.
     """
     from benchmarks.by_hand import torch_imp
 
@@ -198,6 +197,7 @@ def compare(
     ]
     findings.measurements["levels"] += rows
     findings.faults.extend(_faults(case, rows, ours, theirs, len(task.test_labels)))
+    return rows
 
 
 def _initial(case: Case, result: Result, replicate: int) -> dict[str, np.ndarray]:
