@@ -14,12 +14,13 @@ from experiments.common.interruption import InterruptionError
 from experiments.common.misuse import refusals
 from experiments.common.steps import command_line_registry
 from jaxticket.errors import TicketError, unknown
+from jaxticket.imp import ContractError
 from jaxticket.population.hosts import SharedError
 
 Config = TypeVar("Config")
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes: bad input; a claim that does not hold or a network that diverged; Ctrl-C at once."""
+"""Exit codes: bad input; a run that failed (a claim, a network, a contract); Ctrl-C at once."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def run_main(main: Callable[[], int]) -> None:
     try:
         code, message = main(), ""
     except TicketError as error:
-        code, message, together = MISUSE, f"error: {error}", isinstance(error, SharedError)
+        # A broken contract is no mistake of the caller's.
+        code = FAILED if isinstance(error, ContractError) else MISUSE
+        message, together = f"error: {error}", isinstance(error, SharedError)
     except InterruptionError as error:
         code, message = error.code, str(error)
     except KeyboardInterrupt:

@@ -11,10 +11,12 @@ from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
 from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
-from experiments.common.report import (
-    claims_table,
+from experiments.common.report import claims_table
+from experiments.common.troubles import (
     describe_diverged,
+    describe_useless,
     diverged_networks,
+    useless_networks,
 )
 from jaxticket.analysis import Claim, judge
 from jaxticket.costs import Ledger
@@ -118,6 +120,7 @@ def execute(
             "costs": costs,
             "claims": verdicts,
             "diverged": diverged_networks(results),
+            **useless_networks(results),
             "figures": list(figures),
         }
         write_json(directory.summary, content)
@@ -154,6 +157,9 @@ def _report(
     for line in describe_costs(summary["costs"]):
         console.print(line, markup=False, highlight=False)
     console.print(f"{summary['seconds']:.0f} s; results, figures and verdicts: {directory.path}")
+    useless = {kind: summary.get(kind, []) for kind in ("collapsed", "untrained")}
+    for line in describe_useless(useless):
+        console.print(line, markup=False, highlight=False)
     asserted = [claim for claim in summary["claims"] if claim["exact"] or not exact_only]
     broken = [claim["id"] for claim in asserted if not claim["holds"]]
     code = 0
