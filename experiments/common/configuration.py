@@ -65,6 +65,13 @@ class Configuration(Recipe):
     """Where the defaults come from: default, smoke or paper."""
     check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
+    verify: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
+    """Train one finished network of the run directory again, drawn at random, and exit with 1 if a
+    bit of it differs."""
+    verify_seed: int | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
+    """Which network --verify draws; drawn anew and printed if None."""
+    keep_every: float = dataclasses.field(default=60.0, metadata=NOT_SCIENCE)
+    """Seconds of training within a level that a kill may cost, besides an evaluation interval."""
     hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(
         default=Hosts(), metadata=NOT_SCIENCE
     )
@@ -127,8 +134,11 @@ def check_configuration(config: Configuration) -> None:
     criteria.by_name(config.criterion)
     if config.pruning not in get_args(Pruning):
         raise unknown("pruning", config.pruning, get_args(Pruning))
-    if not 0 <= config.seed < 2**32:
-        raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
+    for name, seed in (("seed", config.seed), ("verify-seed", config.verify_seed or 0)):
+        if not 0 <= seed < 2**32:
+            raise TicketError(f"--{name}: got {seed}, expected 0 to {2**32 - 1}")
+    if not config.keep_every >= 0:
+        raise TicketError(f"--keep-every: got {config.keep_every}, expected seconds, 0 or more")
 
 
 def check_positive(**sizes: int) -> None:

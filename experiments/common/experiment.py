@@ -16,6 +16,7 @@ from experiments.common.distributed import join
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
 from experiments.common.session import complete, device_line, execute, report
+from experiments.common.verifying import check_verify, verify
 from jaxticket import criteria, data, find_tickets, prune, recipes
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
@@ -132,6 +133,7 @@ def run(
         config = adopt(config, source)
     check_configuration(config)
     experiment.check(config)
+    check_verify(experiment.name, config)
     use_compilation_cache()
     use_all_cores(config.plan)
     join(config.hosts)
@@ -171,12 +173,16 @@ def run(
             store=source or store,
             ledger=ledger,
             on_progress=on_progress,
+            keep_every=config.keep_every,
         )
 
     def measure(result: Result) -> xarray.Dataset:
         return experiment.measure(problem, result, to_dataset(result))
 
     with contextlib.closing(directory):
+        if config.verify:
+            facts = {"sha256": dataset.sha256, "source": dataset.source}
+            return verify(directory, search, facts, problem.plan, config.verify_seed, console)
         if not complete(directory):
             console.print(
                 f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
