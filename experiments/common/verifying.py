@@ -162,9 +162,7 @@ def _report(
     who += f" of {name.variant}" if name.variant else ""
     how = f"--verify: trained {who} again (--verify-seed {seed}), with {others} others beside it"
     if not found:
-        console.print(
-            f"{how}: masks, params, model state and curves are identical", markup=False
-        )
+        console.print(f"{how}: masks, params, model state and curves are identical", markup=False)
         return 0
     now = describe_environment() | {"plan": str(plan)}
     changed = dict.fromkeys(line for then in starts for line in environment_differences(then, now))
