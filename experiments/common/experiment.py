@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, check_configuration
+from experiments.common.disk import check_disk, lay_out, predict
 from experiments.common.distributed import join
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
@@ -184,6 +185,8 @@ def run(
             facts = {"sha256": dataset.sha256, "source": dataset.source}
             return verify(directory, search, facts, problem.plan, config.verify_seed, console)
         if not complete(directory):
+            if source is None:
+                check_disk(predict(lay_out(problem), len(problem.splits)), directory.path, console)
             console.print(
                 f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
             )
