@@ -14,6 +14,7 @@ from jaxticket.imp import Pruning
 from jaxticket.population import check_plan_name
 from jaxticket.precision import check_precision
 from jaxticket.recipes import Recipe, Step, by_name, check_recipe
+from jaxticket.runs.thinning import Keep
 
 NOT_SCIENCE = {"science": False}
 """Marks fields that do not change the results, so that they stay out of the run's hash."""
@@ -65,6 +66,9 @@ class Configuration(Recipe):
     """Where the defaults come from: default, smoke or paper."""
     check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
+    keep: Keep = dataclasses.field(default="all", metadata=NOT_SCIENCE)
+    """Whose trained weights stay on disk: all; tickets, none of the controls'; ends, the dense
+    networks' and the newest tickets'. Masks and curves always stay."""
     verify: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Train one finished network of the run directory again, drawn at random, and exit with 1 if a
     bit of it differs."""

@@ -22,6 +22,7 @@ from jaxticket.masks import ones
 from jaxticket.population import hosts
 from jaxticket.population.memory import readable
 from jaxticket.recipes import make_prunable
+from jaxticket.runs.thinning import Keep, keeps_params
 
 if TYPE_CHECKING:
     from experiments.common.experiment import Problem
@@ -93,7 +94,7 @@ def lay_out(problem: "Problem") -> Setup:
     )
 
 
-def predict(setup: Setup, splits: int) -> DiskUse:
+def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     """Counts what a run will keep.
 
     Weights and masks by the schedules' exact counts: b · c · (d n + u) for a network's weights and
@@ -103,6 +104,7 @@ def predict(setup: Setup, splits: int) -> DiskUse:
     Args:
       setup: of the search.
       splits: how many splits are evaluated or trained on.
+      keep: whose params stay.
 
     Returns:
       Bytes.
@@ -114,8 +116,13 @@ def predict(setup: Setup, splits: int) -> DiskUse:
     beside = _bytes(template.state.model_state) + _bytes(template.observed)
     evaluations = len(setup.protocol.boundaries(int(lineages.begins.min())))
     curves = 4 * evaluations * _METRICS * splits
-    densities = list(_densities(setup))
-    weights = sum(params * (1 - share * (1 - density)) for density in densities)
+    networks = list(_networks(setup))
+    densities = [density for _, _, density in networks]
+    weights = sum(
+        params * (1 - share * (1 - density))
+        for arm, level, density in networks
+        if keeps_params(keep, arm, level, setup.levels - 1)
+    )
     bits = sum(prunable * _entropy(density) for density in densities)
     records = _WEIGHTS * (weights + beside * len(densities)) + bits / 8 + curves * len(densities)
     records += _RECORD * _records(setup, whole)
@@ -138,29 +145,31 @@ def check_disk(use: DiskUse, folder: Path, console: Console) -> None:
     Raises:
       TicketError: if there is not so much free, with the fix.
     """
-    there, free = hosts.once(lambda: [_taken(folder), shutil.disk_usage(_existing(folder)).free])
+    line = hosts.once(lambda: _checked(use, folder))
+    console.print(line, markup=False, highlight=False)
+
+
+def _checked(use: DiskUse, folder: Path) -> str:
+    there, free = _taken(folder), shutil.disk_usage(_existing(folder)).free
     total = f"{readable(use.kept)}, and up to {readable(use.passing)} more while it trains"
     if use.kept + use.passing > there + free:
         raise TicketError(
             f"--out {folder}: the run takes {total}, expected at most the {readable(free)} that "
-            f"are free there{f' and {readable(there)} that it has' if there else ''}; free some or "
-            "choose another --out"
+            f"are free there{f' and {readable(there)} that it has' if there else ''}; free some, "
+            "choose another --out, or keep less with --keep ends"
         )
-    console.print(f"disk: {total}; {readable(free)} free", markup=False, highlight=False)
+    return f"disk: {total}; {readable(free)} free"
 
 
-def _densities(setup: Setup) -> Iterator[float]:
-    """Gives the density of each network that is kept."""
-    lineages = setup.lineages
-    for name, schedule in lineages.schedules.items():
-        del name
-        dense = sum(schedule[0].values())
-        for _ in range(setup.replicates):
-            for counts in schedule:
-                yield sum(counts.values()) / dense
-            for arm in setup.arms[1:]:
-                for counts in schedule[1:]:
-                    yield 1.0 if ARMS[arm].mask == "dense" else sum(counts.values()) / dense
+def _networks(setup: Setup) -> Iterator[tuple[str, int, float]]:
+    """Gives arm, level and density of each network that is kept."""
+    for schedule in setup.lineages.schedules.values():
+        densities = [sum(counts.values()) / sum(schedule[0].values()) for counts in schedule]
+        for arm in setup.arms:
+            dense = ARMS[arm].mask == "dense"
+            for level, density in enumerate(densities):
+                if level or arm == "ticket":
+                    yield from [(arm, level, 1.0 if dense else density)] * setup.replicates
 
 
 def _records(setup: Setup, state_bytes: int) -> int:

@@ -16,12 +16,13 @@ from experiments.common.disk import check_disk, lay_out, predict
 from experiments.common.distributed import join
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
-from experiments.common.session import complete, device_line, execute, report
+from experiments.common.session import complete, device_line, execute, report, thin
 from experiments.common.verifying import check_verify, verify
 from jaxticket import criteria, data, find_tickets, prune, recipes
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
+from jaxticket.errors import TicketError
 from jaxticket.imp import DEFAULT, Progress, Pruning, Scoring, Variant, check_variants
 from jaxticket.imp.variants import make_schedules
 from jaxticket.masks import ones
@@ -78,6 +79,11 @@ def _recipe_family(config: Any, dataset: data.Dataset) -> Callable[[Any], Any]:
     return recipes.make_family(config, dataset, config.precision)
 
 
+def _measure_nothing(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
+    del problem, result
+    return results
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """What a module says of its experiment.
@@ -107,9 +113,7 @@ class Experiment:
     variants: Callable[[Problem], Variants] = lambda problem: None
     check: Callable[[Any], None] = lambda config: None
     tables: Callable[[xarray.Dataset], list[RenderableType]] = results_tables
-    measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = (
-        lambda problem, result, results: results
-    )
+    measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = _measure_nothing
     make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = _recipe_family
     prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
 
@@ -135,6 +139,11 @@ def run(
     check_configuration(config)
     experiment.check(config)
     check_verify(experiment.name, config)
+    if config.keep != "all" and experiment.measure is not _measure_nothing:
+        raise TicketError(
+            f"--keep {config.keep}: got {experiment.name}, which measures the weights of its "
+            "networks, expected all"
+        )
     use_compilation_cache()
     use_all_cores(config.plan)
     join(config.hosts)
@@ -184,9 +193,12 @@ def run(
         if config.verify:
             facts = {"sha256": dataset.sha256, "source": dataset.source}
             return verify(directory, search, facts, problem.plan, config.verify_seed, console)
-        if not complete(directory):
+        if complete(directory):
+            thin(directory, config)
+        else:
             if source is None:
-                check_disk(predict(lay_out(problem), len(problem.splits)), directory.path, console)
+                use = predict(lay_out(problem), len(problem.splits), config.keep)
+                check_disk(use, directory.path, console)
             console.print(
                 f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
             )

@@ -17,7 +17,7 @@ from experiments.common.configuration import Configuration
 from jaxticket.errors import TicketError
 from jaxticket.imp import Progress
 from jaxticket.population import Plan, hosts
-from jaxticket.records import Coordinate, Origin, Record, Result, Store, Template
+from jaxticket.records import Coordinate, Dropped, Origin, Record, Result, Store, Template
 from jaxticket.runs import (
     CheckpointStore,
     RunDirectory,

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxticket.keys import is_typed_key
 from jaxticket.masks.prunable import path_string
-from jaxticket.records import Coordinate, Record
+from jaxticket.records import Coordinate, Dropped, Record
 
 _PARTS = ("masks", "params", "model_state", "observed", "curves")
 
@@ -78,6 +78,8 @@ def _leaves(record: Record) -> Iterator[tuple[str, np.ndarray]]:
     yield "steps", np.broadcast_to(record.steps, (len(record.arms), *record.steps.shape))
     for part in _PARTS:
         for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(record, part)):
+            if isinstance(leaf, Dropped):
+                continue
             array = np.asarray(jax.random.key_data(leaf) if is_typed_key(leaf) else leaf)
             yield f"{part}/{path_string(path)}", array
 
