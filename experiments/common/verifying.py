@@ -162,7 +162,10 @@ def _report(
     who += f" of {name.variant}" if name.variant else ""
     how = f"--verify: trained {who} again (--verify-seed {seed}), with {others} others beside it"
     if not found:
-        console.print(f"{how}: masks, params, model state and curves are identical", markup=False)
+        dropped = isinstance(kept.params, Dropped)
+        what = "model state" if dropped else "params, model state"
+        less = "; params were dropped by --keep" if dropped else ""
+        console.print(f"{how}: masks, {what} and curves are identical{less}", markup=False)
         return 0
     now = describe_environment() | {"plan": str(plan)}
     changed = dict.fromkeys(line for then in starts for line in environment_differences(then, now))
