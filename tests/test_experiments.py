@@ -15,6 +15,7 @@ import jax
 import pytest
 import xarray
 from rich.console import Console
+from torture import Moment, trial
 
 from experiments import lenet
 from experiments.__main__ import questions
@@ -140,28 +141,21 @@ def test_a_library_user_opens_the_run(smoke):
     assert loaded.summary["experiment"] == "lenet"
 
 
-def test_kill_9_and_the_same_command_give_the_same_results(smoke, tmp_path):
-    out = tmp_path / "run"
-    words, options = command("--preset", "smoke", "--check", "--out", out)
-    process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
-    )
-    # Killed at the first sign of a finished level, so while others train or are being saved.
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoints" / "1").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-        if process.poll() is not None:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
-    assert not (out / "summary.json").exists()
-    again = subprocess.run(words, capture_output=True, **options)
-    assert again.returncode == 0, again.stderr
-    assert (out / "results.nc").read_bytes() == (smoke[1] / "results.nc").read_bytes()
-    for arm, level, replicate in (("ticket", 2, 1), ("oneshot", 1, 0)):
-        first, second = (runs.load(path).params(arm, level, replicate) for path in (smoke[1], out))
-        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), first, second))
+KILLS = [
+    Moment("phase data"),
+    Moment("phase compile", 2),
+    Moment("phase train", 4),
+    Moment("there checkpoints/*orbax-checkpoint-tmp*"),
+    Moment("file results.nc"),
+]
+"""Each in its own start of one run; `python -m tests.torture` draws as many as one likes."""
+
+
+def test_killed_five_times_the_same_command_gives_the_same_bits(smoke, tmp_path):
+    words = ["--preset", "smoke", "--check", "--keep-every", "0"]
+    found = trial("experiments.lenet", words, KILLS, smoke[1], tmp_path / "run", {})
+    assert found.faults == []
+    assert [moment for moment, _ in found.kills] == KILLS
 
 
 def until(condition, process, seconds=120):

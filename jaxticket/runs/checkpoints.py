@@ -51,7 +51,8 @@ class CheckpointStore:
           keep: whose trained params stay on disk; see `Keep`.
         """
         check_keep(keep)
-        self._directory, self._keep = directory.absolute(), keep
+        self._directory = directory.absolute()
+        self._keep: Keep = keep
         self.partway = PartwayFile(directory.with_name(f"{directory.name}-partway.npz"))
         self._checkpointer = ocp.training.Checkpointer(
             str(self._directory), cleanup_tmp_directories=True

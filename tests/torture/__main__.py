@@ -8,6 +8,7 @@ none of this command's go to the experiment.
 
 import dataclasses
 import secrets
+import shlex
 import sys
 import tempfile
 import time
@@ -20,9 +21,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.torture.comparing import compare
-from tests.torture.killing import Moment, attempt
-from tests.torture.trials import Trial, draw_moments, trial
+from .comparing import compare
+from .killing import Attempt, Moment, attempt
+from .trials import Trial, draw_moments, trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,91 @@ class Options:
     """Where runs and compiled programs go; a temporary folder if None."""
 
 
+class Torture:
+    """A run that was left alone, and those that are killed and compared with it."""
+
+    def __init__(self, options: Options, words: list[str]) -> None:
+        """Prepares.
+
+        Args:
+          options: what was chosen.
+          words: options of the experiment.
+        """
+        self.options, self.console = options, Console()
+        self.seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+        self.trials: list[Trial] = []
+        self.missed = 0
+        self._random = np.random.default_rng(self.seed)
+        self._module = f"experiments.{options.experiment}"
+        # Networks in training are kept at every evaluation, so that there is something to lose.
+        self._words = ["--preset", options.preset, "--keep-every", "0", *words]
+        self._folder = options.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def kills(self) -> int:
+        """How often a run was killed until now."""
+        return sum(len(found.kills) for found in self.trials)
+
+    def leave_alone(self) -> Attempt | None:
+        """Runs twice without a kill: the first run compiles, and both must be the same.
+
+        Returns:
+          The course of the second one; `None` if they differ or fail.
+        """
+        places = [self._folder / f"whole_{number}" for number in range(2)]
+        runs = [
+            attempt(self._module, self._words, place, None, self._compiled("compiled"))
+            for place in places
+        ]
+        faults = [line for run in runs if run.code for line in [run.output]] or compare(*places)
+        for line in faults:
+            self.console.print(f"left alone: {line}", markup=False)
+        return None if faults else runs[1]
+
+    def kill(self, whole: Attempt) -> None:
+        """Kills runs until it was done often enough, at all moments that can be met.
+
+        Args:
+          whole: the course of a run that was left alone.
+        """
+        given = [_read(text) for text in self.options.moments]
+        number, size = len(given) or self.options.kills, len(given) or self.options.kills_in_a_run
+        waiting = given or draw_moments(self._random, whole, number)
+        while waiting and self.kills < number:
+            left = self._try(waiting[:size]).left
+            waiting = waiting[size:]
+            if not given and left and self.trials[-1].kills:
+                # That start had ended before; the first start of a new run may meet them.
+                waiting = [*left, *waiting]
+            elif not given and left:
+                self.missed += 1
+                waiting = [*left[1:], *waiting, *draw_moments(self._random, whole, 1)]
+
+    def _try(self, moments: list[Moment]) -> Trial:
+        place = self._folder / f"killed_{len(self.trials)}"
+        # With nothing compiled before, there is time to be killed in.
+        cold = any(moment.kind == "phase compile" for moment in moments)
+        compiled = self._compiled(f"{place.name}.compiled" if cold else "compiled")
+        whole = self._folder / "whole_0"
+        found = trial(self._module, self._words, moments, whole, place, compiled)
+        self.trials.append(found)
+        said = "; ".join(found.faults) or "nothing lost"
+        self.console.print(f"{place}: {len(found.kills)} kills, {said}", markup=False)
+        if found.faults:
+            self._explain(found)
+        return found
+
+    def _explain(self, found: Trial) -> None:
+        command = ["python", "-m", "tests.torture", "--experiment", self.options.experiment]
+        command += ["--preset", self.options.preset, "--seed", str(self.seed)]
+        command += [*self._words[4:], "--moments", *(str(moment) for moment, _ in found.kills)]
+        self.console.print(f"again: {shlex.join(command)}", markup=False, soft_wrap=True)
+
+    def _compiled(self, name: str) -> dict[str, str]:
+        return {"JAX_COMPILATION_CACHE_DIR": str(self._folder / name)}
+
+
 def main() -> int:
     """Runs everything and prints the table.
 
@@ -52,61 +138,17 @@ def main() -> int:
       0 if nothing was lost, 1 if something was.
     """
     options, words = tyro.cli(Options, return_unknown_args=True, description=__doc__)
-    console = Console()
-    words = ["--preset", options.preset, "--keep-every", "0", *words]
-    module = f"experiments.{options.experiment}"
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="torture-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
-    began = time.monotonic()
-    # The first one compiles; the second one's course is that of later starts, and it must not
-    # differ from the first.
-    runs = [attempt(module, words, folder / f"whole_{n}", None, compiled) for n in range(2)]
-    for run in runs:
-        if run.code:
-            console.print(run.output, markup=False)
-            return 1
-    faults = compare(folder / "whole_0", folder / "whole_1")
-    if faults:
-        console.print(f"two runs that were left alone differ: {'; '.join(faults)}", markup=False)
+    began, torture = time.monotonic(), Torture(options, words)
+    whole = torture.leave_alone()
+    if whole is None:
         return 1
-    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
-    random = np.random.default_rng(seed)
-    given = [_read(text) for text in options.moments]
-    waiting = given or draw_moments(random, runs[1], options.kills)
-    trials: list[Trial] = []
-    done, missed = 0, 0
-    while waiting and done < (len(given) or options.kills):
-        size = len(given) or options.kills_in_a_run
-        chosen, waiting = waiting[:size], waiting[size:]
-        cold = any(moment.kind == "phase compile" for moment in chosen)
-        place = folder / f"killed_{len(trials)}"
-        own = {"JAX_COMPILATION_CACHE_DIR": f"{place}.compiled"} if cold else compiled
-        found = trial(module, words, chosen, folder / "whole_0", place, own)
-        trials.append(found)
-        done += len(found.kills)
-        console.print(
-            f"run {len(trials)}: {len(found.kills)} kills, "
-            f"{'; '.join(found.faults) or 'nothing lost'} ({done} of {options.kills})",
-            markup=False,
-        )
-        if found.faults:
-            again = " ".join(f"'{moment}'" for moment, _ in found.kills)
-            console.print(
-                f"seed {seed}; again: python -m tests.torture --experiment {options.experiment} "
-                f"--preset {options.preset} --moments {again}; left in {place}",
-                markup=False,
-            )
-        if found.left and not given:
-            # The run had ended before: the first one of them is not met in this way at all.
-            missed += not found.kills
-            waiting = [*(found.left if found.kills else found.left[1:]), *waiting]
-            waiting += draw_moments(random, runs[1], 0 if found.kills else 1)
-    console.print(_table(trials))
-    lost = sum(bool(found.faults) for found in trials)
-    console.print(
-        f"seed {seed}: {done} kills in {len(trials)} runs, {lost} runs lost something; {missed} "
-        f"moments were not met; {time.monotonic() - began:.0f} s"
+    torture.kill(whole)
+    torture.console.print(_table(torture.trials))
+    lost = sum(bool(found.faults) for found in torture.trials)
+    torture.console.print(
+        f"seed {torture.seed}: {torture.kills} kills in {len(torture.trials)} runs, {lost} of them "
+        f"lost something; {torture.missed} moments were not met; left alone a run takes "
+        f"{whole.seconds:.0f} s; {time.monotonic() - began:.0f} s in all"
     )
     return 1 if lost else 0
 

@@ -76,7 +76,8 @@ def attempt(
       What became of it.
     """
     kind, place, delay = moment or Moment("never")
-    victim = [sys.executable, "-m", "tests.torture.victim"]
+    victim = [sys.executable, str(Path(__file__).with_name("victim.py"))]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     fatal = f"{kind.removeprefix('file ')}:{place}" if kind.startswith("file ") else "-"
     reading, writing = os.pipe()
     began = time.monotonic()
@@ -85,7 +86,7 @@ def attempt(
         process = subprocess.Popen(
             [*victim, str(writing), fatal, module, *words, "--out", str(folder)],
             cwd=ROOT,
-            env=os.environ | dict(environment),
+            env=os.environ | {"PYTHONPATH": path} | dict(environment),
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=[writing],

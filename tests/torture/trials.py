@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.torture.comparing import compare
-from tests.torture.killing import HANG, Attempt, Moment, attempt
+from .comparing import compare
+from .killing import HANG, Attempt, Moment, attempt
 
 THERE = (
     "checkpoints/*orbax-checkpoint-tmp*",

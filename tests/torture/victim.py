@@ -1,6 +1,6 @@
 """A run that tells what it is doing, and ends itself at a change to a file if it is told to.
 
-`python -m tests.torture.victim CHANNEL FATAL MODULE OPTION...` runs `python -m MODULE OPTION...`:
+`python tests/torture/victim.py CHANNEL FATAL MODULE OPTION...` runs `python -m MODULE OPTION...`:
 nothing of it is changed. Phases are told as the run's own ledger counts them and as JAX compiles;
 changes to files as Python's audit events show them, just before they happen.
 """
