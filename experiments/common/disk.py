@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _WEIGHTS = 0.925
 """What Orbax's compression leaves of trained float32 weights, measured."""
 
-_RECORD, _ORIGIN = 64_000, 40_000
-"""What a checkpoint takes besides its arrays: folders, metadata, started blocks; measured."""
+_RECORD, _PARAMS, _ORIGIN = 60_000, 45_000, 40_000
+"""What parts of a checkpoint take besides arrays: folders, metadata, started blocks; measured."""
 
 _FIGURES = 400_000
 """What figures and the files of results take, whatever is in them; measured."""
@@ -125,7 +125,9 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     )
     bits = sum(prunable * _entropy(density) for density in densities)
     records = _WEIGHTS * (weights + beside * len(densities)) + bits / 8 + curves * len(densities)
-    records += _RECORD * _records(setup, whole)
+    levels, controls = _records(setup, whole)
+    holding = {"all": levels + controls, "tickets": levels, "ends": min(2, levels)}[keep]
+    records += _RECORD * (levels + controls) + _PARAMS * holding
     rows = len(setup.arms) * setup.levels * lineages.number
     results = rows * (curves + 8 * (len(jax.tree.leaves(template.mask)) + 4))
     kept = records + _origin_bytes(setup, whole, params) + results + _FIGURES
@@ -172,11 +174,12 @@ def _networks(setup: Setup) -> Iterator[tuple[str, int, float]]:
                     yield from [(arm, level, 1.0 if dense else density)] * setup.replicates
 
 
-def _records(setup: Setup, state_bytes: int) -> int:
+def _records(setup: Setup, state_bytes: int) -> tuple[int, int]:
+    """Counts the records of the ticket's levels and those of the controls."""
     number = setup.lineages.number
     controls = (len(setup.arms) - 1) * (setup.levels - 1) * number
     size = min(setup.plan.control_chunk(number, state_bytes), max(setup.ticket_size, controls))
-    return setup.levels + math.ceil(controls / size)
+    return setup.levels, math.ceil(controls / size)
 
 
 def _origin_bytes(setup: Setup, state: int, params: int) -> float:

@@ -84,6 +84,7 @@ def execute(
     facts = {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256}
     hosts.check_same("data", dataset.sha256)
     hosts.check_same("plan", str(plan))
+    hosts.check_same("--keep", config.keep)
     directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
     with (
         ledger,

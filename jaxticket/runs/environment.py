@@ -73,7 +73,7 @@ def describe_environment() -> dict[str, Any]:
             "runtime": " ".join(devices[0].client.platform_version.split()),
         },
         "flags": {name: os.environ.get(name, "") for name in _VARIABLES}
-        | {name: jax.config.read(name) for name in _OPTIONS}
+        | {name: jax.config.values.get(name) for name in _OPTIONS}
         | {"x64": jax.config.read("jax_enable_x64")},
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
     }

@@ -97,8 +97,8 @@ def main(channel: str, fatal: str, module: str, *words: str) -> None:
     counted = Ledger.phase
 
     @contextlib.contextmanager
-    def phase(ledger: Ledger, name: str) -> Any:
-        with told.phase(name), counted(ledger, name):
+    def phase(self: Ledger, name: str) -> Any:
+        with told.phase(name), counted(self, name):
             yield
 
     Ledger.phase = phase
