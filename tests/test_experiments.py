@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import xarray
 from rich.console import Console
@@ -19,6 +19,7 @@ from torture import Moment, trial
 
 from experiments import lenet
 from experiments.__main__ import questions
+from experiments.common import verifying
 from jaxticket import TicketError, runs
 from jaxticket.arms import ARMS
 
@@ -156,6 +157,45 @@ def test_killed_five_times_the_same_command_gives_the_same_bits(smoke, tmp_path)
     found = trial("experiments.lenet", words, KILLS, smoke[1], tmp_path / "run", {})
     assert found.faults == []
     assert [moment for moment, _ in found.kills] == KILLS
+
+
+def test_what_the_run_takes_on_disk_was_predicted_within_15_percent(smoke):
+    process, out = smoke
+    number, unit = re.search(r"disk: ([\d.]+) ([KM])iB, and up to", process.stdout).groups()
+    predicted = float(number) * {"K": 2**10, "M": 2**20}[unit]
+    taken = sum(512 * path.stat().st_blocks for path in [out, *out.rglob("*")])
+    assert predicted == pytest.approx(taken, rel=0.15)
+
+
+def test_a_network_that_is_drawn_is_verified_and_nothing_is_written(smoke):
+    files = [path for path in smoke[1].rglob("*") if path.name != ".lock"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    code, text = run("--preset", "smoke", "--out", smoke[1], "--verify")
+    assert code == 0
+    assert "masks, params, model state and curves are identical" in text
+    assert re.search(r"trained \w+ level \d replicate \d again \(--verify-seed \d+\), with", text)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
+
+
+def test_one_bit_of_one_weight_is_found_with_what_has_changed(smoke, monkeypatch, capsys):
+    load = verifying.Withholding.load
+
+    def load_flipped(withholding, template):
+        found = load(withholding, template)
+        withholding.withheld.params["hidden_0"]["bias"].view(np.uint32)[0, 3] ^= 1
+        return found
+
+    environment = verifying.describe_environment() | {"python": "3.99"}
+    monkeypatch.setattr(verifying.Withholding, "load", load_flipped)
+    monkeypatch.setattr(verifying, "describe_environment", lambda: environment)
+    # Draws a dense network, the same one at every time.
+    words = ("--verify", "--verify-seed", 3)
+    assert run("--preset", "smoke", "--out", smoke[1], *words)[0] == 1
+    message = capsys.readouterr().err
+    assert "params/hidden_0/bias differs in 1 of 300 values, by up to " in message
+    assert re.search(r"; python 3\.\d+\.\d+ then, 3\.99 now", message)
+    assert message.count("\n") == 1
 
 
 def until(condition, process, seconds=120):

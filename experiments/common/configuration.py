@@ -138,9 +138,8 @@ def check_configuration(config: Configuration) -> None:
     criteria.by_name(config.criterion)
     if config.pruning not in get_args(Pruning):
         raise unknown("pruning", config.pruning, get_args(Pruning))
-    for name, seed in (("seed", config.seed), ("verify-seed", config.verify_seed or 0)):
-        if not 0 <= seed < 2**32:
-            raise TicketError(f"--{name}: got {seed}, expected 0 to {2**32 - 1}")
+    if not 0 <= config.seed < 2**32:
+        raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
     if not config.keep_every >= 0:
         raise TicketError(f"--keep-every: got {config.keep_every}, expected seconds, 0 or more")
 

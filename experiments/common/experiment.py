@@ -133,17 +133,17 @@ def run(
     """
     program = f"python -m experiments.{experiment.name}"
     config = parse(experiment.presets, program, experiment.description, arguments)
-    source = open_source(config)
-    if source is not None:
-        config = adopt(config, source)
-    check_configuration(config)
-    experiment.check(config)
     check_verify(experiment.name, config)
     if config.keep != "all" and experiment.measure is not _measure_nothing:
         raise TicketError(
             f"--keep {config.keep}: got {experiment.name}, which measures the weights of its "
             "networks, expected all"
         )
+    source = open_source(config)
+    if source is not None:
+        config = adopt(config, source)
+    check_configuration(config)
+    experiment.check(config)
     use_compilation_cache()
     use_all_cores(config.plan)
     join(config.hosts)

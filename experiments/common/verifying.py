@@ -97,6 +97,8 @@ def check_verify(experiment: str, config: Configuration) -> None:
         if config.verify_seed is not None:
             raise TicketError("--verify-seed: got no --verify, expected it; give both")
         return
+    if not 0 <= (config.verify_seed or 0) < 2**32:
+        raise TicketError(f"--verify-seed: got {config.verify_seed}, expected 0 to {2**32 - 1}")
     if config.fresh:
         raise TicketError("--verify: got --fresh, which would discard the run; give one of them")
     if getattr(config, "run", None) is not None:
