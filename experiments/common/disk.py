@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _WEIGHTS = 0.925
 """What Orbax's compression leaves of trained float32 weights, measured."""
 
+_WINDOW = 2**19
+"""Bytes within which that compression finds what it has seen, zstd's at its first level: networks
+of several variants that begin or are trained alike are R networks apart."""
+
 _RECORD, _PARAMS, _ORIGIN = 60_000, 45_000, 40_000
 """What parts of a checkpoint take besides arrays: folders, metadata, started blocks; measured."""
 
@@ -121,8 +125,9 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     weights = sum(
         params * (1 - share * (1 - density))
         for arm, level, density in networks
-        if keeps_params(keep, arm, level, setup.levels - 1)
+        if level and keeps_params(keep, arm, level, setup.levels - 1)
     )
+    weights += _repeated(setup, template.state.params, len(lineages.dense_lineages))
     bits = sum(prunable * _entropy(density) for density in densities)
     records = _WEIGHTS * (weights + beside * len(densities)) + bits / 8 + curves * len(densities)
     levels, controls = _records(setup, whole)
@@ -130,7 +135,7 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     records += _RECORD * (levels + controls) + _PARAMS * holding
     rows = len(setup.arms) * setup.levels * lineages.number
     results = rows * (curves + 8 * (len(jax.tree.leaves(template.mask)) + 4))
-    kept = records + _origin_bytes(setup, whole, params) + results + _FIGURES
+    kept = records + _origin_bytes(setup, whole, template.state.params) + results + _FIGURES
     # A new file of what is partway is written beside the one before.
     passing = 2 * setup.ticket_size * (whole + _bytes(template.observed) + curves)
     return DiskUse(math.ceil(kept), math.ceil(passing))
@@ -182,12 +187,20 @@ def _records(setup: Setup, state_bytes: int) -> tuple[int, int]:
     return setup.levels, math.ceil(controls / size)
 
 
-def _origin_bytes(setup: Setup, state: int, params: int) -> float:
+def _origin_bytes(setup: Setup, state: int, params: Any) -> float:
     """Counts initial weights, rewound states and final ones; at step 0 moments are all zero."""
     begins, fine_tunes = setup.lineages.begins, setup.lineages.keeps_rate.any()
-    rewound = sum(params if begin == 0 else state for begin in begins.tolist())
+    initial = _repeated(setup, params, setup.replicates)
+    rewound = state * len(begins) if begins.any() else initial
     final = state * len(begins) if fine_tunes else 0
-    return _WEIGHTS * (params * len(begins) + rewound + final) + _ORIGIN
+    return _WEIGHTS * (initial + rewound + final) + _ORIGIN
+
+
+def _repeated(setup: Setup, params: Any, distinct: int) -> int:
+    """Counts the params of all lineages as compression sees them, so many of which are distinct."""
+    each = [_bytes(leaf) for leaf in jax.tree.leaves(params)]
+    number = setup.lineages.number
+    return sum(n * (distinct if n * setup.replicates <= _WINDOW else number) for n in each)
 
 
 def _prunable_bytes(params: Any, mask: Any) -> int:
