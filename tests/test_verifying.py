@@ -27,10 +27,8 @@ def withheld(path, arm, level):
 
 
 def test_dense_networks_late_levels_and_controls_are_trained_again_to_the_bit(tmp_path):
-    path = tmp_path / "checkpoints"
     # The level before the last one is dropped, so it is trained again too.
-    with runs.CheckpointStore(path, keep="ends") as store:
-        searches.search(store=store)
+    path = searches.store_finished(tmp_path / "checkpoints", keep="ends")
     for arm, level in (("ticket", 0), ("ticket", searches.LEVELS - 1), ("oneshot", 1)):
         kept, trained = withheld(path, arm, level)
         assert (arm, level) in [name[:2] for name in trained.coordinates]

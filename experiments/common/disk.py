@@ -153,7 +153,7 @@ def check_disk(use: DiskUse, folder: Path, console: Console) -> None:
       TicketError: if there is not so much free, with the fix.
     """
     line = hosts.once(lambda: _checked(use, folder))
-    console.print(line, markup=False, highlight=False)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _checked(use: DiskUse, folder: Path) -> str:

@@ -167,7 +167,8 @@ def _report(
         dropped = isinstance(kept.params, Dropped)
         what = "model state" if dropped else "params, model state"
         less = "; params were dropped by --keep" if dropped else ""
-        console.print(f"{how}: masks, {what} and curves are identical{less}", markup=False)
+        line = f"{how}: masks, {what} and curves are identical{less}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
         return 0
     now = describe_environment() | {"plan": str(plan)}
     changed = dict.fromkeys(line for then in starts for line in environment_differences(then, now))
@@ -177,7 +178,8 @@ def _report(
             f"vmap gives the same bits only beside as many networks: {len(kept.arms)} then, "
             f"{len(trained.arms)} now"
         )
-    console.print(f"{how}: {len(found)} leaves differ", markup=False)
+    line = f"{how}: {len(found)} leaves differ"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
     _complain(f"{found[0]}; {'; '.join(reasons)}")
     return FAILED
 

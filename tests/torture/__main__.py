@@ -23,7 +23,7 @@ from rich.table import Table
 
 from .comparing import compare
 from .killing import Attempt, Moment, attempt
-from .trials import Trial, draw_moments, trial
+from .trials import Trial, draw_moments, trial, when
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +98,10 @@ class Torture:
         number, size = len(given) or self.options.kills, len(given) or self.options.kills_in_a_run
         waiting = given or draw_moments(self._random, whole, number)
         while waiting and self.kills < number:
-            left = self._try(waiting[:size]).left
-            waiting = waiting[size:]
+            chosen, waiting = waiting[:size], waiting[size:]
+            if not given:
+                chosen.sort(key=lambda moment: when(whole, moment))
+            left = self._try(chosen).left
             if not given and left and self.trials[-1].kills:
                 # That start had ended before; the first start of a new run may meet them.
                 waiting = [*left, *waiting]

@@ -106,6 +106,24 @@ def draw_moments(
     return [moments[place] for place in random.permutation(number)]
 
 
+def when(whole: Attempt, moment: Moment) -> float:
+    """Says when a run that is left alone comes to a moment; its end, where that is not known.
+
+    What one start has finished the next one does not come to again, so early moments come first.
+
+    Args:
+      whole: that run.
+      moment: the moment.
+
+    Returns:
+      Seconds from its start.
+    """
+    if moment.kind == "time":
+        return moment.delay
+    met = [at for at, what in whole.timeline if what == moment.kind][moment.place :]
+    return met[0] + moment.delay if met else whole.seconds
+
+
 def _kinds(whole: Attempt) -> dict[str, list[float]]:
     """Lists, by kind of moment, how long the run stayed in each."""
     kinds: dict[str, list[float]] = {}
