@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,14 @@ import numpy as np
 import pytest
 import xarray
 from rich.console import Console
-from torture import Moment, trial
+from torture import Moment, compare, trial
 
 from experiments import lenet
 from experiments.__main__ import questions
 from experiments.common import verifying
 from jaxticket import TicketError, runs
 from jaxticket.arms import ARMS
+from jaxticket.runs.locking import Lock
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = [
@@ -157,6 +159,24 @@ def test_killed_five_times_the_same_command_gives_the_same_bits(smoke, tmp_path)
     found = trial("experiments.lenet", words, KILLS, smoke[1], tmp_path / "run", {})
     assert found.faults == []
     assert [moment for moment, _ in found.kills] == KILLS
+
+
+def test_what_a_kill_could_lose_is_found(smoke, tmp_path):
+    copy = shutil.copytree(smoke[1], tmp_path / "run")
+    assert compare(smoke[1], copy) == []
+    (copy / ".results.nc.partial").write_bytes(b"half")
+    with (copy / "results.nc").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\x01\x02\x03")
+    for part in ("record", "params"):
+        shutil.rmtree(copy / "checkpoints" / "3" / part)
+        shutil.copytree(copy / "checkpoints" / "4" / part, copy / "checkpoints" / "3" / part)
+    lock = Lock(copy / ".lock")
+    faults = compare(smoke[1], copy)
+    lock.close()
+    assert faults[:2] == ["results.nc differs", "only one of the two has .results.nc.partial"]
+    assert any(re.search("level 1 replicate 0: .* differs in", fault) for fault in faults)
+    assert "is in use by process" in faults[-1]
 
 
 def test_what_the_run_takes_on_disk_was_predicted_within_15_percent(smoke):
