@@ -57,12 +57,13 @@ def test_a_finished_run_is_thinned_on_request_and_a_kill_within_costs_nothing(wh
     assert kept(path) > TICKETS
     runs.CheckpointStore(path, keep="tickets").close()
     assert kept(path) == TICKETS
-    # Killed where the folder of one was renamed and not yet emptied.
-    (path / "1" / "params").rename(path / "1" / "params-dropped")
+    # Killed where the folder of one was taken out and not yet removed.
+    (path / "1" / "params-dropped").touch()
+    (path / "1" / "params").rename(path / ".1-params-dropped")
     assert has_params(path / "1")
     runs.CheckpointStore(path, keep="ends").close()
     assert kept(path) == WANTED["ends"]
-    assert not any((path / "1" / "params-dropped").iterdir())
+    assert not list(path.glob(".*"))
     with runs.CheckpointStore(path) as store:
         again = searches.search(store=store, on_progress=lambda progress: pytest.fail("trained"))
     xarray.testing.assert_identical(runs.to_dataset(again), runs.to_dataset(searches.finished()))
@@ -71,7 +72,7 @@ def test_a_finished_run_is_thinned_on_request_and_a_kill_within_costs_nothing(wh
 def test_a_level_that_is_lost_is_made_again_with_the_dropped_ones_before_it(whole, tmp_path):
     path = shutil.copytree(whole, tmp_path / "checkpoints")
     runs.CheckpointStore(path, keep="ends").close()
-    for step in range(LAST, len(list(path.iterdir()))):
+    for step in range(LAST, len(list(path.glob("[0-9]*")))):
         shutil.rmtree(path / str(step))
     result = made(path, "ends")
     xarray.testing.assert_identical(runs.to_dataset(result), runs.to_dataset(searches.finished()))

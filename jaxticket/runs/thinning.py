@@ -1,7 +1,7 @@
 """Which trained params a store keeps, and dropping those that it does not.
 
 Masks, curves and model state of all networks stay, so that results are the same. Params are a
-folder of their own in each checkpoint, which is renamed in one step and then emptied: what a kill
+folder of their own in each checkpoint, which is taken out in one step and then removed: what a kill
 leaves of it is removed the next time. Params that training needs again (a level that was lost, a
 verification) are made again, to the bit, from the dense networks on.
 """
@@ -24,6 +24,8 @@ PARAMS = "params"
 """The folder in a checkpoint."""
 
 _DROPPED = "params-dropped"
+"""An empty file beside it, which tells that it was dropped and not lost; Orbax knows no folders but
+its own."""
 
 
 def check_keep(name: str) -> None:
@@ -61,7 +63,7 @@ def keeps_params(keep: Keep, arm: str, level: int, newest: int) -> bool:
 
 
 def has_params(step: Path) -> bool:
-    """Says whether a checkpoint holds params, or some that are not dropped whole.
+    """Says whether a checkpoint holds params, or some are left of those that it held.
 
     Args:
       step: its folder.
@@ -69,8 +71,7 @@ def has_params(step: Path) -> bool:
     Returns:
       True if there is something that `drop` would remove.
     """
-    dropped = step / _DROPPED
-    return (step / PARAMS).is_dir() or (dropped.is_dir() and any(dropped.iterdir()))
+    return (step / PARAMS).is_dir() or _left(step).is_dir()
 
 
 def was_thinned(step: Path) -> bool:
@@ -82,24 +83,23 @@ def was_thinned(step: Path) -> bool:
     Returns:
       True if so.
     """
-    return (step / _DROPPED).is_dir()
+    return (step / _DROPPED).is_file()
 
 
 def drop(step: Path) -> None:
     """Drops the params of a checkpoint, at once or not at all.
 
-    An empty folder stays in their place, which tells that they were dropped and not lost.
-
     Args:
       step: its folder.
     """
-    params, dropped = step / PARAMS, step / _DROPPED
-    if params.is_dir():
-        if dropped.is_dir():
-            shutil.rmtree(dropped)
-        params.rename(dropped)
-    for path in dropped.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    left = _left(step)
+    if left.is_dir():
+        shutil.rmtree(left)
+    if (step / PARAMS).is_dir():
+        (step / _DROPPED).touch()
+        (step / PARAMS).rename(left)
+        shutil.rmtree(left)
+
+
+def _left(step: Path) -> Path:
+    return step.with_name(f".{step.name}-{_DROPPED}")
