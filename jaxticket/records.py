@@ -11,6 +11,41 @@ from jaxticket.errors import TicketError
 from jaxticket.types import Mask, ModelState, Params
 
 
+class Dropped:
+    """Stands where trained params were that a store dropped on request, to take less disk.
+
+    It is one leaf, for one network as for many; whoever looks for weights in it is told.
+
+    Example:
+      >>> Dropped("runs/a")[0]["output"]
+      Traceback (most recent call last):
+      ...
+      jaxticket.errors.TicketError: runs/a: the params of this network were dropped (--keep); its \
+mask and curves are there, and a run with --keep all makes its params again
+    """
+
+    def __init__(self, where: str) -> None:
+        """Makes it.
+
+        Args:
+          where: they were.
+        """
+        self._where = where
+
+    def __getitem__(self, key: Any) -> "Dropped":
+        """Gives itself for a place or places, and refuses the name of a leaf."""
+        if isinstance(key, str):
+            raise self.error()
+        return self
+
+    def error(self) -> TicketError:
+        """Makes the error that tells what became of them."""
+        return TicketError(
+            f"{self._where}: the params of this network were dropped (--keep); its mask and curves "
+            "are there, and a run with --keep all makes its params again"
+        )
+
+
 class Record(NamedTuple):
     """Networks that have been trained to the end; P of them, along axis 0 of every array.
 
@@ -22,7 +57,8 @@ class Record(NamedTuple):
       steps: `int64[evaluations]`, the steps at which they were evaluated.
       curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins.
       masks: `bool[P, ...]` leaves.
-      params: trained weights, `float[P, ...]` leaves, exactly zero where pruned.
+      params: trained weights, `float[P, ...]` leaves, exactly zero where pruned; `Dropped` where
+        the store keeps none.
       model_state: batch statistics and the like at the end of training, `[P, ...]` leaves.
       observed: the states of the criterion that watched; `()` if it watches nothing.
     """

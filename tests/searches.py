@@ -8,6 +8,7 @@ import jax
 
 from jaxticket import Plan, Protocol, find_tickets
 from jaxticket.records import Result
+from jaxticket.runs import CheckpointStore
 
 LEVELS, REPLICATES = 3, 2
 PROTOCOL = Protocol(steps=6, batch_size=4, evaluate_every=3)
@@ -40,3 +41,12 @@ def _learner() -> Any:
 def finished() -> Result:
     """Gives the one finished search of the session."""
     return search()
+
+
+def store_finished(path: Any, keep: Any = "all") -> Any:
+    """Puts that search into a store, as if it had been made there; gives the path."""
+    with CheckpointStore(path, keep=keep) as store:
+        store.save_origin(finished().origin)
+        for record in finished().records:
+            store.save(record)
+    return path

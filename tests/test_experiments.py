@@ -2,8 +2,8 @@
 
 import io
 import json
-import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +12,18 @@ import tomllib
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import xarray
 from rich.console import Console
+from torture import Moment, compare, trial
 
 from experiments import lenet
 from experiments.__main__ import questions
+from experiments.common import verifying
 from jaxticket import TicketError, runs
 from jaxticket.arms import ARMS
+from jaxticket.runs.locking import Lock
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = [
@@ -140,28 +144,77 @@ def test_a_library_user_opens_the_run(smoke):
     assert loaded.summary["experiment"] == "lenet"
 
 
-def test_kill_9_and_the_same_command_give_the_same_results(smoke, tmp_path):
-    out = tmp_path / "run"
-    words, options = command("--preset", "smoke", "--check", "--out", out)
-    process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
-    )
-    # Killed at the first sign of a finished level, so while others train or are being saved.
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoints" / "1").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-        if process.poll() is not None:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
-    assert not (out / "summary.json").exists()
-    again = subprocess.run(words, capture_output=True, **options)
-    assert again.returncode == 0, again.stderr
-    assert (out / "results.nc").read_bytes() == (smoke[1] / "results.nc").read_bytes()
-    for arm, level, replicate in (("ticket", 2, 1), ("oneshot", 1, 0)):
-        first, second = (runs.load(path).params(arm, level, replicate) for path in (smoke[1], out))
-        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), first, second))
+KILLS = [
+    Moment("phase data"),
+    Moment("phase compile", 2),
+    Moment("phase train", 4),
+    Moment("there checkpoints/*orbax-checkpoint-tmp*"),
+    Moment("file results.nc"),
+]
+"""Each in its own start of one run; `python -m tests.torture` draws as many as one likes."""
+
+
+def test_killed_five_times_the_same_command_gives_the_same_bits(smoke, tmp_path):
+    words = ["--preset", "smoke", "--check", "--keep-every", "0"]
+    found = trial("experiments.lenet", words, KILLS, smoke[1], tmp_path / "run", {})
+    assert found.faults == []
+    assert [moment for moment, _ in found.kills] == KILLS
+
+
+def test_what_a_kill_could_lose_is_found(smoke, tmp_path):
+    copy = shutil.copytree(smoke[1], tmp_path / "run")
+    assert compare(smoke[1], copy) == []
+    (copy / ".results.nc.partial").write_bytes(b"half")
+    with (copy / "results.nc").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\x01\x02\x03")
+    for part in ("record", "params"):
+        shutil.rmtree(copy / "checkpoints" / "3" / part)
+        shutil.copytree(copy / "checkpoints" / "4" / part, copy / "checkpoints" / "3" / part)
+    lock = Lock(copy / ".lock")
+    faults = compare(smoke[1], copy)
+    lock.close()
+    assert faults[:2] == ["results.nc differs", "only one of the two has .results.nc.partial"]
+    assert any(re.search("level 1 replicate 0: .* differs in", fault) for fault in faults)
+    assert "is in use by process" in faults[-1]
+
+
+def test_what_the_run_takes_on_disk_was_predicted_within_15_percent(smoke):
+    process, out = smoke
+    number, unit = re.search(r"disk: ([\d.]+) ([KM])iB, and up to", process.stdout).groups()
+    predicted = float(number) * {"K": 2**10, "M": 2**20}[unit]
+    taken = sum(512 * path.stat().st_blocks for path in [out, *out.rglob("*")])
+    assert predicted == pytest.approx(taken, rel=0.15)
+
+
+def test_a_network_that_is_drawn_is_verified_and_nothing_is_written(smoke):
+    files = [path for path in smoke[1].rglob("*") if path.name != ".lock"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    code, text = run("--preset", "smoke", "--out", smoke[1], "--verify")
+    assert code == 0
+    assert "masks, params, model state and curves are identical" in text
+    assert re.search(r"trained \w+ level \d replicate \d again \(--verify-seed \d+\), with", text)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
+
+
+def test_one_bit_of_one_weight_is_found_with_what_has_changed(smoke, monkeypatch, capsys):
+    def train_again(withholding, search):
+        store = runs.CheckpointStore(smoke[1] / "checkpoints")
+        withholding.withheld, trained = store.read(4), store.read(4)
+        store.close()
+        withholding.drawn = trained.coordinates[0]
+        trained.params["hidden_0/bias"].view(np.uint32)[0, 3] ^= 1
+        return trained
+
+    environment = verifying.describe_environment() | {"python": "3.99"}
+    monkeypatch.setattr(verifying, "_train_again", train_again)
+    monkeypatch.setattr(verifying, "describe_environment", lambda: environment)
+    assert run("--preset", "smoke", "--out", smoke[1], "--verify")[0] == 1
+    message = capsys.readouterr().err
+    assert "params/hidden_0/bias differs in 1 of 300 values, by up to " in message
+    assert re.search(r"; python 3\.\d+\.\d+ then, 3\.99 now", message)
+    assert message.count("\n") == 1
 
 
 def until(condition, process, seconds=120):

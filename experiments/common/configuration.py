@@ -14,6 +14,7 @@ from jaxticket.imp import Pruning
 from jaxticket.population import check_plan_name
 from jaxticket.precision import check_precision
 from jaxticket.recipes import Recipe, Step, by_name, check_recipe
+from jaxticket.runs.thinning import Keep
 
 NOT_SCIENCE = {"science": False}
 """Marks fields that do not change the results, so that they stay out of the run's hash."""
@@ -65,6 +66,16 @@ class Configuration(Recipe):
     """Where the defaults come from: default, smoke or paper."""
     check: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
     """Exit with 1 if a claim does not hold (at smoke size: an exact one)."""
+    keep: Keep = dataclasses.field(default="all", metadata=NOT_SCIENCE)
+    """Whose trained weights stay on disk: all; tickets, none of the controls'; ends, the dense
+    networks' and the newest tickets'. Masks and curves always stay."""
+    verify: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
+    """Train one finished network of the run directory again, drawn at random, and exit with 1 if a
+    bit of it differs."""
+    verify_seed: int | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
+    """Which network --verify draws; drawn anew and printed if None."""
+    keep_every: float = dataclasses.field(default=60.0, metadata=NOT_SCIENCE)
+    """Seconds of training within a level that a kill may cost, besides an evaluation interval."""
     hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(
         default=Hosts(), metadata=NOT_SCIENCE
     )
@@ -129,6 +140,8 @@ def check_configuration(config: Configuration) -> None:
         raise unknown("pruning", config.pruning, get_args(Pruning))
     if not 0 <= config.seed < 2**32:
         raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
+    if not config.keep_every >= 0:
+        raise TicketError(f"--keep-every: got {config.keep_every}, expected seconds, 0 or more")
 
 
 def check_positive(**sizes: int) -> None:

@@ -13,16 +13,19 @@ from rich.console import Console, RenderableType
 from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, check_configuration
+from experiments.common.disk import check_disk, lay_out, predict
 from experiments.common.distributed import join
 from experiments.common.problem import Problem, Variants, make_problem, recipe_family
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
 from experiments.common.searching import check_sweep, search_of
-from experiments.common.session import complete, device_line, execute, report
+from experiments.common.session import complete, device_line, execute, report, thin
+from experiments.common.verifying import check_verify, verify
 from jaxticket import data
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
+from jaxticket.errors import TicketError
 from jaxticket.population import Plan, use_all_cores
 from jaxticket.precision import check_precision
 from jaxticket.records import Result
@@ -32,6 +35,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Experiment", "Problem", "Variants", "make_problem", "run"]
+
+
+def _measure_nothing(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
+    del problem, result
+    return results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +71,7 @@ class Experiment:
     variants: Callable[[Problem], Variants] = lambda problem: None
     check: Callable[[Any], None] = lambda config: None
     tables: Callable[[xarray.Dataset], list[RenderableType]] = results_tables
-    measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = (
-        lambda problem, result, results: results
-    )
+    measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = _measure_nothing
     make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = recipe_family
     prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
 
@@ -91,12 +97,22 @@ def run(
     claims = experiment.claims(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
 
+    search = search_of(problem, source, ledger)
+
     def measure(result: Result) -> xarray.Dataset:
         labels = np.asarray(dataset.test.labels)
         return experiment.measure(problem, result, to_dataset(result, labels))
 
     with contextlib.closing(directory):
-        if not complete(directory):
+        if config.verify:
+            facts = {"sha256": dataset.sha256, "source": dataset.source}
+            return verify(directory, search, facts, problem.plan, config.verify_seed, console)
+        if complete(directory):
+            thin(directory, config)
+        else:
+            if source is None:
+                use = predict(lay_out(problem), len(problem.splits), config.keep)
+                check_disk(use, directory.path, console)
             line = f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}"
             console.print(line, markup=False)
             execute(
@@ -104,7 +120,7 @@ def run(
                 config,
                 dataset,
                 problem.plan,
-                search_of(problem, source, ledger),
+                search,
                 measure,
                 experiment.draw,
                 claims,
@@ -120,6 +136,8 @@ def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any
     """Reads and checks the command line, opens the run that it names, and makes JAX as it says."""
     program = f"python -m experiments.{experiment.name}"
     config = parse(experiment.presets, program, experiment.description, arguments)
+    check_verify(experiment.name, config)
+    _check_keep(experiment, config)
     source = open_source(config)
     if source is not None:
         config = adopt(config, source)
@@ -130,6 +148,14 @@ def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any
     join(config.hosts)
     check_precision(config.precision, jax.default_backend())
     return config, source
+
+
+def _check_keep(experiment: Experiment, config: Any) -> None:
+    if config.keep != "all" and experiment.measure is not _measure_nothing:
+        raise TicketError(
+            f"--keep {config.keep}: got {experiment.name}, which measures the weights of its "
+            "networks, expected all"
+        )
 
 
 def _load(experiment: Experiment, config: Any, source: Source | None) -> data.Dataset:

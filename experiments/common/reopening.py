@@ -11,7 +11,7 @@ from experiments.common.configuration import Config, Configuration, Reading
 from experiments.common.listing import questions
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
-from jaxticket.records import Origin, Record, Template
+from jaxticket.records import Dropped, Origin, Record, Template
 from jaxticket.runs import CheckpointStore, Run, load
 
 if TYPE_CHECKING:
@@ -69,7 +69,13 @@ class Source:
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what the run has kept."""
         with CheckpointStore(self.path / "checkpoints") as store:
-            return store.load(template)
+            origin, records = store.load(template)
+        if any(isinstance(record.params, Dropped) for record in records):
+            raise TicketError(
+                f"--run {self.path}: its params were dropped (--keep), expected those of all "
+                "networks; make the run again with --keep all and another --out"
+            )
+        return origin, records
 
     def save_origin(self, origin: Origin) -> None:
         """Refuses: there is nothing to begin with."""

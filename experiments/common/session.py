@@ -73,7 +73,7 @@ def execute(
 
     Args:
       directory: where everything goes.
-      config: the configuration, a dataclass with `levels`.
+      config: the configuration, a dataclass with `levels` and `keep`.
       dataset: what is trained on.
       plan: how populations run.
       search: finds the tickets, given a store and a progress callback.
@@ -86,11 +86,12 @@ def execute(
     facts = {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256}
     hosts.check_same("data", dataset.sha256)
     hosts.check_same("plan", str(plan))
+    hosts.check_same("--keep", config.keep)
     directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
     with (
         ledger,
         Interruption().caught() as interruption,
-        CheckpointStore(directory.checkpoints) as store,
+        CheckpointStore(directory.checkpoints, keep=config.keep) as store,
         ProgressDisplay(console, config.levels) as display,
     ):
 
@@ -126,6 +127,17 @@ def execute(
         write_json(directory.summary, content)
 
     hosts.once(write)
+
+
+def thin(directory: RunDirectory, config: Any) -> None:
+    """Drops what a complete run need not keep any more.
+
+    Args:
+      directory: its directory.
+      config: the configuration, a dataclass with `keep`.
+    """
+    if config.keep != "all":
+        CheckpointStore(directory.checkpoints, keep=config.keep).close()
 
 
 def report(

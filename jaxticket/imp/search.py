@@ -78,6 +78,7 @@ def find_tickets(
     store: Store | None = None,
     ledger: Ledger | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    keep_every: float = 60.0,
 ) -> Result:
     """Finds winning tickets by iterative pruning and trains their controls.
 
@@ -124,6 +125,8 @@ def find_tickets(
       store: keeps what is finished and gives it back in the next call; nothing if `None`.
       ledger: counts seconds, steps and networks, for `jaxticket.costs.account`.
       on_progress: called at every evaluation.
+      keep_every: seconds of training after which the store is given what is partway, at the next
+        evaluation.
 
     Returns:
       Masks, trained params and curves of every arm, level and replicate.
@@ -203,6 +206,7 @@ def find_tickets(
         streaming=streaming,
         ledger=setup.ledger,
         keeper=store.partway,
+        keep_every=keep_every,
     )
     tell = _teller(setup, records, on_progress or (lambda progress: None))
 

@@ -14,7 +14,7 @@ from jaxticket.imp.monitor import Monitor, checked, kept_source, source_of
 from jaxticket.imp.repelling import repeller
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.learners.base import Learner
-from jaxticket.records import Coordinate, Origin, Record, Store
+from jaxticket.records import Coordinate, Dropped, Origin, Record, Store
 from jaxticket.rewind import rewind
 from jaxticket.trainer import Networks, Trainer
 from jaxticket.types import Mask, Params
@@ -113,9 +113,8 @@ def train_tickets(
     prune_all = setup.over(_prune_one(setup), setup.ticket_size)
     restart_all = setup.over(_restart_one(setup), setup.ticket_size)
     repel = repeller(setup)
-    for level in range(1, setup.levels):
-        if level in done:
-            continue
+    for level in sorted(_to_train(setup, done)):
+        kept = level in done
         before = done[level - 1]
         with setup.ledger.phase("prune"):
             mask = prune_all(_pruned(setup, origin, done[0], before, level))
@@ -134,7 +133,10 @@ def train_tickets(
             networks,
             setup.ticket_size,
             start=int(lineages.begins.min()),
-            on_segment=lambda steps, metrics, level=level: tell("ticket", level, steps, metrics),
+            # What was counted when it was first trained counts once.
+            on_segment=lambda steps, metrics, level=level, kept=kept: tell(
+                "ticket", level, 0 if kept else steps, metrics
+            ),
         )
         source = kept_source(
             setup, source_of(setup, origin.rewound), before.params, before.model_state
@@ -142,8 +144,20 @@ def train_tickets(
         compared = checked(networks, trained, before.masks, source)
         check(_names(setup, level), compared, setup.ticket_size)
         done[level] = make_record(_names(setup, level), trained, mask)
-        _keep(setup, done[level], records, store)
+        if not kept:
+            _keep(setup, done[level], records, store)
     return origin
+
+
+def _to_train(setup: Setup, done: dict[int, Record]) -> set[int]:
+    """Lists the levels that are missing, and those whose params they need and a store dropped."""
+    wanted = {level for level in range(1, setup.levels) if level not in done}
+    for level in range(setup.levels - 1, 0, -1):
+        needed = range(1, level) if setup.lineages.repulsion.any() else range(level - 1, level)
+        if level in wanted:
+            dropped = [n for n in needed if n in done and isinstance(done[n].params, Dropped)]
+            wanted.update(dropped)
+    return wanted
 
 
 def _train_dense(

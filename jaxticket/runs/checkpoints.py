@@ -10,16 +10,28 @@ from jaxticket import masks
 from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
 from jaxticket.population import hosts
-from jaxticket.records import Coordinate, Origin, Record, Template
+from jaxticket.records import Coordinate, Dropped, Origin, Record, Template
 from jaxticket.runs.partway import PartwayFile
+from jaxticket.runs.thinning import (
+    PARAMS,
+    Keep,
+    check_keep,
+    drop,
+    has_params,
+    keeps_params,
+    was_thinned,
+)
 
 try:
     import orbax.checkpoint.v1 as ocp  # pyright: ignore[reportMissingImports]
 except ImportError:  # where the v1 API has not left its first home
     import orbax.checkpoint.experimental.v1 as ocp
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the layout below; raised whenever it changes."""
+
+_READABLE = (2, SCHEMA)
+"""Schema 2 had the params among the record."""
 
 
 class CheckpointStore:
@@ -31,15 +43,19 @@ class CheckpointStore:
     processes all make the same calls, with the same records; Orbax lets the first one write.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keep: Keep = "all") -> None:
         """Opens or makes the folder.
 
         Args:
           directory: where the steps are; networks that are partway are kept beside it.
+          keep: whose trained params stay on disk; see `Keep`.
         """
+        check_keep(keep)
+        self._directory = directory.absolute()
+        self._keep: Keep = keep
         self.partway = PartwayFile(directory.with_name(f"{directory.name}-partway.npz"))
         self._checkpointer = ocp.training.Checkpointer(
-            str(directory.absolute()), cleanup_tmp_directories=True
+            str(self._directory), cleanup_tmp_directories=True
         )
         self._origin: Origin | None = None
 
@@ -56,6 +72,32 @@ class CheckpointStore:
     def close(self) -> None:
         """Waits for what is being saved."""
         self._checkpointer.close()
+        hosts.once(self._thin)
+
+    def thin(self) -> None:
+        """Drops the params that need not be kept, of what was saved until now.
+
+        Those of a checkpoint of schema 2 stay: they are no folder of their own.
+        """
+        self._checkpointer.wait()
+        hosts.once(self._thin)
+
+    def _thin(self) -> None:
+        if self._keep == "all":
+            return
+        folders = {int(p.name): p for p in self._directory.iterdir() if p.name.isdecimal()}
+        holding = {step: self._metadata(step) for step, path in folders.items() if has_params(path)}
+        first = {step: (m["arms"][0], m["levels"][0]) for step, m in holding.items()}
+        newest = max((level for arm, level in first.values() if arm == "ticket"), default=0)
+        try:
+            for step, (arm, level) in first.items():
+                if not keeps_params(self._keep, arm, level, newest):
+                    drop(folders[step])
+        except OSError as error:
+            raise TicketError(
+                f"--keep {self._keep}: {self._directory} cannot be written ({error.strerror}); "
+                "make it a folder of yours, or keep all"
+            ) from None
 
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what was saved, with the trees that `template` describes."""
@@ -65,7 +107,7 @@ class CheckpointStore:
         rebuilt = [
             record._replace(
                 masks=_rebuild(template.mask, record.masks),
-                params=_rebuild(template.state.params, record.params),
+                params=_rebuild_params(template.state.params, record.params),
                 model_state=_rebuild(template.state.model_state, record.model_state),
                 observed=_unnumber(template.observed, record.observed),
             )
@@ -79,8 +121,11 @@ class CheckpointStore:
 
     def save(self, record: Record) -> None:
         """Saves a record as the next step, in the background."""
-        self._checkpointer.wait()
+        self.thin()
         items: dict[str, Any] = {"record": _encode(record)}
+        if self._keep == "all" or record.arms[0] == "ticket":
+            # The next level of a ticket is made from it, whatever is kept in the end.
+            items[PARAMS] = _encode_params(record)
         if self._origin is not None:
             items["origin"] = {
                 "initial": _by_path(self._origin.initial),
@@ -90,7 +135,9 @@ class CheckpointStore:
             items["origin"] = {n: part for n, part in items["origin"].items() if part}
             self._origin = None
         self._checkpointer.save_checkpointables_async(
-            len(self._checkpointer.checkpoints), items, custom_metadata=_metadata(record)
+            len(self._checkpointer.checkpoints),
+            items,
+            custom_metadata=_metadata(record) | {"params": PARAMS in items},
         )
 
     def steps(self) -> list[int]:
@@ -122,18 +169,26 @@ class CheckpointStore:
           step: the Orbax step.
 
         Returns:
-          The record, masks unpacked and pruned weights restored as zeros.
+          The record, masks unpacked and pruned weights restored as zeros; `Dropped` in the place
+          of params that were dropped.
 
         Raises:
           TicketError: if it has another schema.
         """
         metadata = self._metadata(step)
-        content = self._checkpointer.load_checkpointables(step, {"record": None})["record"]
-        return _decode(content, metadata)
+        folder = self._directory / str(step)
+        there = (folder / PARAMS).is_dir()
+        if metadata.get("params") and not there and not was_thinned(folder):
+            raise TicketError(f"{folder}: has lost its params; restore it, or start with --fresh")
+        wanted = ["record", PARAMS] if there else ["record"]
+        items = self._checkpointer.load_checkpointables(step, dict.fromkeys(wanted))
+        dropped = Dropped(str(self._directory.parent))
+        params = items.get(PARAMS, items["record"].get(PARAMS, dropped))
+        return _decode(items["record"], params, metadata)
 
     def _metadata(self, step: int) -> dict[str, Any]:
         metadata: Any = self._checkpointer.metadata(step).custom_metadata
-        if not metadata or metadata.get("schema") != SCHEMA:
+        if not metadata or metadata.get("schema") not in _READABLE:
             raise TicketError(
                 f"{self._checkpointer.directory}: checkpoint {step} has schema "
                 f"{(metadata or {}).get('schema')}, expected {SCHEMA}; read it with the version "
@@ -171,27 +226,30 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 
 def _encode(record: Record) -> dict[str, Any]:
-    masked = _by_path(record.masks)
-    params = _by_path(record.params)
-    kept = masks.compress(params, {path: masked.get(path) for path in params})
     content = {
         "steps": np.asarray(record.steps),
         "curves": record.curves,
-        "masks": masks.pack(masked),
-        "params": kept,
+        "masks": masks.pack(_by_path(record.masks)),
         "model_state": _by_path(record.model_state),
         "observed": _number(record.observed),
     }
     return {name: part for name, part in content.items() if not _is_empty(part)}
 
 
-def _decode(content: dict[str, Any], metadata: dict[str, Any]) -> Record:
+def _encode_params(record: Record) -> dict[str, Any]:
+    masked, params = _by_path(record.masks), _by_path(record.params)
+    return masks.compress(params, {path: masked.get(path) for path in params})
+
+
+def _decode(content: dict[str, Any], kept: Any, metadata: dict[str, Any]) -> Record:
     like = {
         path: jax.ShapeDtypeStruct(tuple(shape), bool)
         for path, shape in metadata["prunable"].items()
     }
     masked = masks.unpack(content["masks"], like)
-    params = masks.expand(content["params"], {p: masked.get(p) for p in content["params"]})
+    params = kept
+    if not isinstance(kept, Dropped):
+        params = masks.expand(kept, {path: masked.get(path) for path in kept})
     return Record(
         arms=tuple(metadata["arms"]),
         levels=tuple(metadata["levels"]),
@@ -213,6 +271,10 @@ def _by_path(tree: Any) -> dict[str, Any]:
 
 def _rebuild(template: Any, flat: dict[str, Any]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: flat[path_string(path)], template)
+
+
+def _rebuild_params(template: Any, params: Any) -> Any:
+    return params if isinstance(params, Dropped) else _rebuild(template, params)
 
 
 def _number(tree: Any) -> dict[str, Any]:

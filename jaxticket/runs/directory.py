@@ -60,6 +60,24 @@ def run_hash(config: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def run_path(experiment: str, config: Any, out: Path | None = None) -> Path:
+    """Names the folder of a run.
+
+    Args:
+      experiment: its name.
+      config: a frozen dataclass with defaults.
+      out: the folder that was asked for, if any.
+
+    Returns:
+      `out`, or `runs/<experiment>/<hash>`.
+
+    Example:
+      >>> run_path("lenet", None, Path("mine")).name
+      'mine'
+    """
+    return out or Path("runs") / experiment / run_hash(config)
+
+
 class RunDirectory:
     """A folder that belongs to one experiment and one configuration.
 
@@ -86,7 +104,7 @@ class RunDirectory:
           TicketError: if the folder belongs to something else, is in use or cannot be written.
         """
         self.experiment = experiment
-        self.path = out or Path("runs") / experiment / run_hash(config)
+        self.path = run_path(experiment, config, out)
         self._config_file = self.path / "config.json"
         self._content = {
             "experiment": experiment,
@@ -135,17 +153,34 @@ class RunDirectory:
         """
         hosts.once(lambda: self._record_environment(facts))
 
+    def starts(self) -> list[dict[str, Any]]:
+        """Reads where each start of the run ran; none before the first."""
+        file = self.path / "environment.json"
+        return hosts.once(lambda: read_json(file)["starts"] if file.exists() else [])
+
+    def check_data(self, data: dict[str, Any], starts: list[dict[str, Any]]) -> None:
+        """Checks that data are those that the run began with.
+
+        Args:
+          data: their `sha256` and `source`.
+          starts: from `starts`.
+
+        Raises:
+          TicketError: if an earlier start of the run read other data.
+        """
+        if starts and starts[0]["data"]["sha256"] != data["sha256"]:
+            raise TicketError(
+                f"{self.path}: the run began with data of sha256 "
+                f"{starts[0]['data']['sha256'][:12]} ({starts[0]['data']['source']}), now "
+                f"{data['sha256'][:12]} ({data['source']}); give the same data or "
+                "another --out, or start again with --fresh"
+            )
+
     def _record_environment(self, facts: dict[str, Any]) -> None:
         file = self.path / "environment.json"
         starts = read_json(file)["starts"] if file.exists() else []
         now = describe_environment() | facts
-        if starts and starts[0]["data"]["sha256"] != now["data"]["sha256"]:
-            raise TicketError(
-                f"{self.path}: the run began with data of sha256 "
-                f"{starts[0]['data']['sha256'][:12]} ({starts[0]['data']['source']}), now "
-                f"{now['data']['sha256'][:12]} ({now['data']['source']}); give the same data or "
-                "another --out, or start again with --fresh"
-            )
+        self.check_data(now["data"], starts)
         write_json(file, {"starts": [*starts, now]})
 
     def _open(self, config: Any, fresh: bool) -> None:

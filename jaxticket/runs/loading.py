@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxticket.errors import TicketError
-from jaxticket.records import Coordinate, Network, Record
+from jaxticket.records import Coordinate, Dropped, Network, Record
 from jaxticket.runs.checkpoints import CheckpointStore
 from jaxticket.runs.files import read_json
 from jaxticket.runs.results import read_results
@@ -42,6 +42,7 @@ class Run:
         self._store = CheckpointStore(path / "checkpoints")
         self._places = self._store.coordinates()
         self._cache: tuple[int, Record] | None = None
+        self._leaves: tuple[str, ...] | None = None
 
     @property
     def results(self) -> "xarray.Dataset":
@@ -63,8 +64,8 @@ class Run:
           variant: of a sweep.
 
         Returns:
-          Mask, trained params and model state as nested dicts of NumPy arrays, curves, and their
-          steps.
+          Mask, trained params (`Dropped` where `--keep` dropped them) and model state as nested
+          dicts of NumPy arrays, curves, and their steps.
 
         Raises:
           TicketError: if the run has no such network (yet), saying what it has.
@@ -73,8 +74,8 @@ class Run:
         step, place = self._place(wanted)
         record = self._read(step)
         return Network(
-            _nested({path: leaf[place] for path, leaf in record.masks.items()}, record.params),
-            _nested({path: leaf[place] for path, leaf in record.params.items()}),
+            _nested({path: leaf[place] for path, leaf in record.masks.items()}, self._paths()),
+            self._params(record, place),
             _nested({path: leaf[place] for path, leaf in record.model_state.items()}),
             {name: curve[place] for name, curve in record.curves.items()},
             record.steps,
@@ -85,8 +86,15 @@ class Run:
         return self.network(arm, level, replicate, variant).mask
 
     def params(self, arm: str, level: int, replicate: int, variant: str = "") -> Any:
-        """Reads the trained params of one network; see `network`."""
-        return self.network(arm, level, replicate, variant).params
+        """Reads the trained params of one network; see `network`.
+
+        Raises:
+          TicketError: also if the run dropped them (`--keep`).
+        """
+        params = self.network(arm, level, replicate, variant).params
+        if isinstance(params, Dropped):
+            raise params.error()
+        return params
 
     def initial_params(self, replicate: int, variant: str = "") -> Any:
         """Reads the params at initialisation, θ_0.
@@ -100,6 +108,17 @@ class Run:
         """
         _, place = self._place(Coordinate("ticket", 0, replicate, variant))
         return _nested({path: leaf[place] for path, leaf in self._store.initial_params().items()})
+
+    def _params(self, record: Record, place: int) -> Any:
+        if isinstance(record.params, Dropped):
+            return record.params
+        return _nested({path: leaf[place] for path, leaf in record.params.items()})
+
+    def _paths(self) -> Any:
+        """Lists the paths of the params, those that are not pruned too; level 0 always has them."""
+        if self._leaves is None:
+            self._leaves = tuple(self._store.initial_params())
+        return self._leaves
 
     def _place(self, wanted: Coordinate) -> tuple[int, int]:
         if wanted not in self._places:

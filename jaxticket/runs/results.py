@@ -9,7 +9,7 @@ import numpy as np
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
 from jaxticket.errors import TicketError
-from jaxticket.records import Record, Result
+from jaxticket.records import Dropped, Record, Result
 from jaxticket.runs.files import replacing
 
 if TYPE_CHECKING:
@@ -161,6 +161,9 @@ def _kept(record: Record) -> np.ndarray:
 
 
 def _nonzero_pruned(record: Record) -> np.ndarray:
+    if isinstance(record.params, Dropped):
+        # As of all that was read back: pruned weights are not kept, and read as zeros.
+        return np.zeros(len(record.arms), np.int64)
     pairs = zip(_leaves(record.masks), _prunable_leaves(record), strict=True)
     wrong = [((leaf != 0) & ~kept).reshape(len(kept), -1).sum(axis=1) for kept, leaf in pairs]
     return np.sum(wrong, axis=0)
