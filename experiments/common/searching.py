@@ -63,6 +63,7 @@ def search_of(problem: Problem, source: Store | None, ledger: Ledger) -> Search:
         store=source or store,
         ledger=ledger,
         on_progress=on_progress,
+        keep_every=config.keep_every,
     )
 
 
