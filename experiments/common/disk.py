@@ -17,6 +17,7 @@ from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
 from jaxticket.imp import DEFAULT, Pruning, Scoring, Variant
 from jaxticket.imp.lineages import make_lineages
+from jaxticket.imp.setup import Setup
 from jaxticket.keys import replicate_keys
 from jaxticket.masks import ones
 from jaxticket.population import hosts
