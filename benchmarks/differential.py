@@ -7,12 +7,15 @@ Three things must hold, else exit code 1:
 
 - *Selection.* Given jaxticket's trained weights, PyTorch's pruning gives jaxticket's next mask, to
   the bit, at every level.
-- *Masks at level 1.* In float64 both sides' masks are equal. In float32 two correct programs round
-  otherwise and training amplifies it; so weights may change sides, and each that does must lie
-  nearer to the threshold than twice what the sides' weights differ by, as no correct selection can
-  do otherwise. How many do is counted.
+- *Masks at level 1.* In float64 both sides' masks are equal, to the weight.
 - *Accuracy.* At every level the mean difference is within three standard errors of the difference
   of two sets of seeds, by the seeds' own spread, and one test example.
+
+In float32 masks of level 1 are counted and not asserted. Rounding differs between any two programs,
+and where it turns the sign of one ReLU's input, one step moves the weights a hundred times further
+apart, and the rest of the training further still; PyTorch in float32 and in float64 part in the
+same way. A weight may then only change sides nearer to the threshold than twice what the sides'
+weights differ by, which is asserted, and which says little once those differ by much.
 
 Nothing is timed: of what all benchmarks take, `--models` and `--rounds` change nothing here.
 PyTorch computes on the CPU.
