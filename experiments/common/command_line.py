@@ -18,7 +18,8 @@ from jaxticket.population.hosts import SharedError
 Config = TypeVar("Config")
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes: bad input; a claim that does not hold or a network that diverged; Ctrl-C at once."""
+"""Exit codes: bad input; a claim that does not hold, a network that diverged or a full disk; Ctrl-C
+at once."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def run_main(main: Callable[[], int]) -> None:
     try:
         code, message = main(), ""
     except TicketError as error:
-        code, message, together = MISUSE, f"error: {error}", isinstance(error, SharedError)
+        code, message = MISUSE if error.misuse else FAILED, f"error: {error}"
+        together = isinstance(error, SharedError)
     except InterruptionError as error:
         code, message = error.code, str(error)
     except KeyboardInterrupt:

@@ -7,12 +7,18 @@ A run directory holds `config.json`, `environment.json`, `checkpoints/`, `result
 from jaxticket.runs.checkpoints import CheckpointStore
 from jaxticket.runs.directory import RunDirectory, run_hash
 from jaxticket.runs.environment import describe_environment
-from jaxticket.runs.files import as_json, read_json, write_json
+from jaxticket.runs.files import DamagedError, set_aside, storing
+from jaxticket.runs.json_files import SCHEMA, as_json, read_json, write_json
 from jaxticket.runs.loading import Run, load
-from jaxticket.runs.results import read_results, to_dataset, write_results
+from jaxticket.runs.reader import CheckpointReader
+from jaxticket.runs.results import to_dataset
+from jaxticket.runs.results_file import read_results, write_results
 
 __all__ = [
+    "SCHEMA",
+    "CheckpointReader",
     "CheckpointStore",
+    "DamagedError",
     "Run",
     "RunDirectory",
     "as_json",
@@ -21,6 +27,8 @@ __all__ = [
     "read_json",
     "read_results",
     "run_hash",
+    "set_aside",
+    "storing",
     "to_dataset",
     "write_json",
     "write_results",
