@@ -98,9 +98,11 @@ def leads_elsewhere(name: str) -> bool:
 
 def _check_header(content: IO[bytes], member: zipfile.ZipInfo) -> None:
     version = np.lib.format.read_magic(content)
-    shape, dtype = _READERS[version](content) if version in _READERS else ((-1,), None)
-    if dtype is None or dtype.hasobject:
-        raise ValueError(f"{member.filename!r} holds Python objects or is of another format")
+    if version not in _READERS:
+        raise ValueError(f"{member.filename!r} is of another format")
+    shape, _, dtype = _READERS[version](content)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename!r} holds Python objects")
     declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or content.tell() + declared != member.file_size:
         raise ValueError(f"{member.filename!r} declares {list(shape)} of {dtype}, not what it has")

@@ -5,7 +5,7 @@ A run directory holds `config.json`, `environment.json`, `checkpoints/`, `result
 """
 
 from jaxticket.runs.checkpoints import CheckpointStore
-from jaxticket.runs.directory import RunDirectory, run_hash
+from jaxticket.runs.directory import RunDirectory, check_run, run_hash
 from jaxticket.runs.environment import describe_environment
 from jaxticket.runs.files import DamagedError, set_aside, storing
 from jaxticket.runs.json_files import SCHEMA, as_json, read_json, write_json
@@ -22,6 +22,7 @@ __all__ = [
     "Run",
     "RunDirectory",
     "as_json",
+    "check_run",
     "describe_environment",
     "load",
     "read_json",

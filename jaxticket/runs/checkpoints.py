@@ -91,6 +91,11 @@ class CheckpointStore(CheckpointReader):
         origin, records, fault = self.load_whole(template)
         if fault is not None:
             self._set_aside(fault, self.steps()[len(records) :], len(records))
+        if records and hosts.is_primary() and not self._steps.is_sealed(0):
+            print_note(
+                f"{self._steps.directory}: was begun by an older version, whose checkpoints carry "
+                "no checksums, so damage in them may not be seen"
+            )
         self._open()
         return origin, records
 

@@ -182,8 +182,12 @@ class RunDirectory:
 
     def _starts(self, file: Path) -> list[dict[str, Any]]:
         """Reads where the run ran; the data's sha256 is in its checkpoints as well."""
+        if not file.exists():
+            if Steps(self.checkpoints).numbers():
+                print_note(f"{file}: is missing, so where the run began is not known any more")
+            return []
         try:
-            return read_json(file, ENVIRONMENT_FORM, self.name)["starts"] if file.exists() else []
+            return read_json(file, ENVIRONMENT_FORM, self.name)["starts"]
         except DamagedError as error:
             print_note(f"{error.said}: set aside in {set_aside(self.path, file)}")
             return []

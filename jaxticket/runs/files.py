@@ -169,7 +169,7 @@ def check_plain(run: Path, *names: str) -> None:
         try:
             with os.scandir(here) as entries:
                 found = [entry for entry in entries if here != run or entry.name in names]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         for entry in found:
             if entry.is_dir(follow_symlinks=False):

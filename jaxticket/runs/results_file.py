@@ -164,7 +164,7 @@ def _declared(name: str, one: h5py.Dataset, size: int) -> int:
         return 0
     # Python's integers do not overflow.
     declared = math.prod(int(length) for length in one.shape) * one.dtype.itemsize
-    if declared > size or h5py.check_vlen_dtype(one.dtype) is not None:
+    if declared > size:
         raise ValueError(f"{name!r} declares {declared} bytes in a file of {size}")
     if h5py.check_string_dtype(one.dtype) is not None and one.dtype.kind == "O":
         total = 0

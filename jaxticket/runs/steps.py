@@ -68,6 +68,10 @@ class Steps:
         """Gives the folder of one step."""
         return self.directory / str(number)
 
+    def is_sealed(self, number: int) -> bool:
+        """Says whether a step carries checksums; those of older versions do not."""
+        return is_sealed(self.metadata(number))
+
     def metadata(self, number: int) -> dict[str, Any]:
         """Reads what a step says of itself.
 
@@ -98,9 +102,9 @@ class Steps:
           TicketError: if it has a schema that this version does not know.
         """
         metadata, declared = self._open(number)
-        missing = [name for name in items if name not in declared]
+        missing = [name for name in items if declared.get(name) is None]
         if missing:
-            raise damaged(self.path(number), f"has no {missing[0]}")
+            raise damaged(self.path(number), f"has no {missing[0]} that can be read")
         try:
             content = ocp.load_checkpointables(str(self.path(number)), dict.fromkeys(items))
         except Exception as error:  # whatever Orbax makes of damaged files
