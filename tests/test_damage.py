@@ -25,8 +25,8 @@ def run(tmp_path):
     return fuzz_kinds.copy(tmp_path / "run")
 
 
-def load(run, **other):
-    identity = fuzz_kinds.identity() | other
+def load(run, other=None):
+    identity = fuzz_kinds.identity() | (other or {})
     store = runs.CheckpointStore(run / "checkpoints", identity, run=run)
     try:
         return store.load(fuzz_kinds.template())
@@ -38,6 +38,11 @@ def flip(file, place=0.5):
     content = bytearray(file.read_bytes())
     content[int(place * len(content))] ^= 1
     file.write_bytes(content)
+
+
+def spoil(file):
+    """Flips a bit of every byte: which bytes of a database matter is its own affair."""
+    file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
 
 
 def largest(step):
@@ -79,7 +84,7 @@ def older(run):
 
 
 DAMAGE = {
-    "arrays": (lambda run: flip(largest(run / "checkpoints" / "2")), 2, "checkpoints/2: "),
+    "arrays": (lambda run: spoil(largest(run / "checkpoints" / "2")), 2, "checkpoints/2: "),
     "metadata": (
         lambda run: flip(run / "checkpoints" / "1" / "_CHECKPOINT_METADATA"),
         1,
@@ -123,7 +128,7 @@ def _bits(records):
 
 
 def test_where_no_checkpoint_is_whole_nothing_is_moved_and_fresh_is_asked_for(run, tmp_path):
-    flip(largest(run / "checkpoints" / "0"))
+    spoil(largest(run / "checkpoints" / "0"))
     number = len(runs.CheckpointReader(run / "checkpoints").steps())
     with pytest.raises(
         TicketError, match=rf"checkpoints/0: .*--fresh, which discards the {number}"
@@ -136,11 +141,11 @@ def test_where_no_checkpoint_is_whole_nothing_is_moved_and_fresh_is_asked_for(ru
 @pytest.mark.parametrize(("name", "other"), [("run", "lenet 0"), ("data", "f" * 64)])
 def test_checkpoints_of_another_run_or_other_data_are_refused(name, other, run):
     with pytest.raises(TicketError, match=f"another {name}, .*--fresh"):
-        load(run, **{name: other})
+        load(run, {name: other})
 
 
 def test_a_reader_names_the_damaged_step_and_changes_nothing(run):
-    flip(largest(run / "checkpoints" / "1"))
+    spoil(largest(run / "checkpoints" / "1"))
     reader = runs.CheckpointReader(run / "checkpoints", fuzz_kinds.identity())
     with pytest.raises(TicketError, match=r"checkpoints/1: .*rerun the command"):
         reader.read(1)
@@ -169,7 +174,7 @@ def test_steps_of_another_network_do_not_fit(run):
 @pytest.mark.parametrize("content", [b"{", b"", None])
 def test_a_lost_config_is_written_again_if_the_checkpoints_say_whose_they_are(content, run, capsys):
     file = run / "config.json"
-    before = file.read_bytes()
+    before = runs.read_json(file)
     if content is None:
         file.unlink()
     else:
@@ -177,7 +182,8 @@ def test_a_lost_config_is_written_again_if_the_checkpoints_say_whose_they_are(co
     with pytest.raises(TicketError, match=r"config.json: .*are of 'lenet .*expected 'other"):
         runs.RunDirectory("other", fuzz_kinds.config(), run)
     fuzz_kinds.small(run).close()
-    assert file.read_bytes() == before
+    after = runs.read_json(file)
+    assert after | {"config": after["config"] | {"out": before["config"]["out"]}} == before
     assert "written again, as its checkpoints are of this run" in capsys.readouterr().err
 
 
@@ -239,7 +245,7 @@ def command(out, *words):
 def test_the_same_command_goes_on_from_the_newest_whole_level(finished, tmp_path, capsys):
     out = Path(shutil.copytree(finished, tmp_path / "run"))
     (out / "summary.json").unlink()
-    flip(largest(out / "checkpoints" / "1"))
+    spoil(largest(out / "checkpoints" / "1"))
     for _ in range(2):
         assert command(out)[0] == 0
         assert (out / "results.nc").read_bytes() == (finished / "results.nc").read_bytes()

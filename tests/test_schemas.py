@@ -56,7 +56,7 @@ def test_its_command_only_prints_and_a_run_goes_on_from_it(path, tmp_path, capsy
 def test_results_and_checkpoints_say_which_schema_they_have():
     path = SCHEMAS[-1]
     with h5py.File(path / "results.nc") as file:
-        assert int(file.attrs["schema"]) == SCHEMA
+        assert np.ravel(file.attrs["schema"]).tolist() == [SCHEMA]
     assert runs.steps.Steps(path / "checkpoints").metadata(0)["schema"] == SCHEMA
 
 

@@ -1,5 +1,6 @@
 """From the command line to a configuration, and from an error to one line."""
 
+import logging
 import os
 import sys
 import traceback
@@ -12,7 +13,7 @@ import tyro
 from experiments.common import distributed
 from experiments.common.interruption import InterruptionError
 from experiments.common.steps import command_line_registry
-from jaxticket.errors import TicketError, unknown
+from jaxticket.errors import StorageError, TicketError, unknown
 from jaxticket.population.hosts import SharedError
 
 Config = TypeVar("Config")
@@ -73,12 +74,14 @@ def run_main(main: Callable[[], int]) -> None:
     Args:
       main: does everything and returns an exit code.
     """
-    together = True
+    together, stuck = True, False
+    # Orbax tells of what it raises in tracebacks as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         code, message = main(), ""
     except TicketError as error:
         code, message = MISUSE if error.misuse else FAILED, f"error: {error}"
-        together = isinstance(error, SharedError)
+        together, stuck = isinstance(error, SharedError), isinstance(error, StorageError)
     except InterruptionError as error:
         code, message = error.code, str(error)
     except KeyboardInterrupt:
@@ -95,4 +98,9 @@ def run_main(main: Callable[[], int]) -> None:
         traceback.print_exc()
         code, message, together = FAILED, f"error: {type(error).__name__}: {error}", False
     distributed.leave(code, message, together=together)
+    if stuck:
+        # What was writing in the background may wait for minutes for what will not come.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

@@ -5,16 +5,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxticket.errors import TicketError
 from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
 from jaxticket.records import Origin, Record, Template
 from jaxticket.runs.encoding import describe, encode, encode_origin
-from jaxticket.runs.files import DamagedError, set_aside, unwritable
+from jaxticket.runs.files import DamagedError, check_room, set_aside, unwritable
+from jaxticket.runs.manifest import MANIFEST, write_manifest
 from jaxticket.runs.partway import PartwayFile
 from jaxticket.runs.reader import CheckpointReader
 from jaxticket.runs.sealing import seal
 from jaxticket.runs.steps import ocp
+
+_SMALL_FILES = 2**18
+"""Bytes that a step takes beside its arrays: some twenty files, most of one block."""
 
 
 class CheckpointStore(CheckpointReader):
@@ -72,6 +78,7 @@ class CheckpointStore(CheckpointReader):
             opened, self._opened = self._opened, None
             with self._writing():
                 opened.close()
+            self._write_manifests()
 
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what was saved, with the trees that `template` describes.
@@ -97,6 +104,7 @@ class CheckpointStore(CheckpointReader):
                 "no checksums, so damage in them may not be seen"
             )
         self._open()
+        self._write_manifests()
         return origin, records
 
     def save_origin(self, origin: Origin) -> None:
@@ -116,6 +124,10 @@ class CheckpointStore(CheckpointReader):
         metadata = seal(describe(record), items, self._next, self._last, self._steps.identity)
         with self._writing():
             checkpointer.wait()
+            self._write_manifests()
+            # Orbax, refused in the background, waits for minutes for what will not come.
+            size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
+            hosts.once(lambda: self._check_room(size + _SMALL_FILES))
             checkpointer.save_checkpointables_async(self._next, items, custom_metadata=metadata)
         self._origin = None
         self._next, self._last = self._next + 1, metadata["sha256"]
@@ -147,6 +159,16 @@ class CheckpointStore(CheckpointReader):
                 f"{fault.said}: set aside with all behind it ({len(numbers)} checkpoints, in "
                 f"{folder}); going on from checkpoint {whole - 1}"
             )
+
+    def _write_manifests(self) -> None:
+        """Writes down the files of what is committed; of older versions', from now on."""
+        every = [self._steps.path(number) for number in self.steps()]
+        new = [path for path in every if not (path / MANIFEST).is_file()]
+        hosts.once(lambda: [write_manifest(path) for path in new] and None)
+
+    def _check_room(self, size: int) -> None:
+        with self._writing():
+            check_room(self._steps.directory, size)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

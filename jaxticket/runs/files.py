@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,23 @@ what is finished: that is whole
         yield
     except OSError as error:
         raise unwritable(path, error) from None
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Checks that a folder can be written to, by reserving the room for a moment.
+
+    Args:
+      folder: the folder.
+      size: bytes that will be written.
+
+    Raises:
+      OSError: as writing them would.
+    """
+    with tempfile.TemporaryFile(dir=folder, prefix=".room-") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:

@@ -13,6 +13,7 @@ from jaxticket.errors import TicketError
 from jaxticket.runs.files import DamagedError
 from jaxticket.runs.forms import check_form
 from jaxticket.runs.json_files import SCHEMA
+from jaxticket.runs.manifest import check_manifest
 from jaxticket.runs.sealing import (
     WITHOUT_CHECKSUMS,
     check_checksum,
@@ -118,6 +119,10 @@ class Steps:
         path = self.path(number)
         if not path.is_dir():
             raise damaged(path, "is not there")
+        try:
+            check_manifest(path)
+        except (OSError, ValueError) as error:
+            raise damaged(path, str(error)) from None
         try:
             found = ocp.checkpointables_metadata(str(path))
         except Exception as error:  # whatever Orbax makes of damaged files
