@@ -18,6 +18,7 @@ from rich.console import Console
 from experiments.common.command_line import run_main
 from experiments.common.document import Entry, arrange, count_verdicts, document
 from experiments.common.finished import FinishedRun, read_finished
+from experiments.common.misuse import refusals
 from jaxticket.errors import TicketError
 from jaxticket.runs.files import replacing
 
@@ -117,7 +118,8 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
       The exit code, 0 whatever the verdicts: a failed claim is a result.
     """
     program = "python -m experiments.report"
-    config = tyro.cli(Config, args=arguments, description=__doc__, prog=program)
+    with refusals(program):
+        config = tyro.cli(Config, args=arguments, description=__doc__, prog=program)
     entries = arrange(read_all(config.runs), config.images)
     write(entries, config)
     verdicts = count_verdicts(entries)

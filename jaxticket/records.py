@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxticket.allocate.base import Counts
+from jaxticket.errors import TicketError
 from jaxticket.types import Mask, ModelState, Params
 
 
@@ -203,7 +204,7 @@ class Result(NamedTuple):
           Mask, trained params and curves of that network.
 
         Raises:
-          KeyError: if there is no such network.
+          TicketError: if there is no such network.
         """
         wanted = Coordinate("ticket" if level == 0 else arm, level, replicate, variant)
         for record in self.records:
@@ -216,7 +217,7 @@ class Result(NamedTuple):
                     curves=jax.tree.map(here, record.curves),
                     steps=record.steps,
                 )
-        raise KeyError(
+        raise TicketError(
             f"network: got {tuple(wanted)}, expected an arm of {self.arms}, a level below "
             f"{self.levels}, a replicate below {self.replicates} and a variant of {self.variants}"
         )

@@ -154,9 +154,10 @@ def test_bad_choices_are_refused_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_network_is_named():
-    with pytest.raises(KeyError, match="ticket"):
-        searches.finished().network("ticket", 9, 0)
+@pytest.mark.parametrize("place", [("tickt", 1, 0), ("ticket", 9, 0), ("ticket", 1, 9)])
+def test_an_unknown_network_is_named(place):
+    with pytest.raises(TicketError, match=f"network: got .{place[0]!r}, {place[1]}, {place[2]}"):
+        searches.finished().network(*place)
 
 
 def test_progress_counts_every_network_step_once():

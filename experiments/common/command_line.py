@@ -12,6 +12,7 @@ import tyro
 
 from experiments.common import distributed
 from experiments.common.interruption import InterruptionError
+from experiments.common.misuse import refusals
 from experiments.common.steps import command_line_registry
 from jaxticket.errors import StorageError, TicketError, unknown
 from jaxticket.population.hosts import SharedError
@@ -46,23 +47,25 @@ def parse(
       The configuration.
 
     Raises:
-      TicketError: for an unknown preset.
-      SystemExit: from `--help` and for an unknown or malformed option.
+      TicketError: for an unknown preset, and for an unknown or malformed option.
+      SystemExit: from `--help`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     without_help = [word for word in words if word not in ("-h", "--help")]
-    name = tyro.cli(_Preset, args=without_help, return_unknown_args=True)[0].preset
+    with refusals(program):
+        name = tyro.cli(_Preset, args=without_help, return_unknown_args=True)[0].preset
     if name not in presets:
         raise unknown("preset", name, presets)
     default = presets[name]
-    return tyro.cli(
-        type(default),
-        args=words,
-        default=default,
-        description=description,
-        prog=program,
-        registry=command_line_registry(),
-    )
+    with refusals(program):
+        return tyro.cli(
+            type(default),
+            args=words,
+            default=default,
+            description=description,
+            prog=program,
+            registry=command_line_registry(),
+        )
 
 
 def run_main(main: Callable[[], int]) -> None:

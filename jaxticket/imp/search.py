@@ -134,7 +134,8 @@ def find_tickets(
       Masks, trained params and curves of every arm, level and replicate.
 
     Raises:
-      TicketError: for sizes that are not positive, an unknown arm, a rewind step past the end,
+      TicketError: for sizes that are not positive, data without the split train, an unknown arm,
+        a rewind step past the end,
         a variant that cannot run.
       MaskError: for a schedule that would empty a layer.
 
@@ -146,6 +147,8 @@ def find_tickets(
     """
     if replicates < 1:
         raise TicketError(f"replicates: got {replicates}, expected at least 1")
+    if "train" not in data:
+        raise TicketError(f"data: got splits {list(data)}, expected one named train among them")
     if variants is not None and not variants:
         raise TicketError("variants: got none, expected at least one, or None without a sweep")
     default = Variant(
