@@ -15,6 +15,7 @@ from rich.console import Console
 from experiments import lenet
 from jaxticket import TicketError, runs
 from jaxticket.runs.files import SET_ASIDE
+from jaxticket.runs.manifest import write_manifest
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -72,6 +73,7 @@ def twin(run):
     rest = {name: part for name, part in metadata.items() if name != "sha256"}
     metadata["sha256"] = runs.json_files.checksum(rest)
     file.write_text(json.dumps(content))
+    write_manifest(file.parent)
 
 
 def older(run):
@@ -81,6 +83,7 @@ def older(run):
     kept = ("arms", "levels", "replicates", "variants", "prunable")
     metadata = {name: content["custom_metadata"][name] for name in kept}
     file.write_text(json.dumps(content | {"custom_metadata": metadata | {"schema": 2}}))
+    write_manifest(file.parent)
 
 
 DAMAGE = {

@@ -17,6 +17,7 @@ from jaxticket import TicketError, runs
 from jaxticket.archives import UNREADABLE, read_archive
 from jaxticket.data.idx import read_idx
 from jaxticket.runs.json_files import checksum
+from jaxticket.runs.manifest import write_manifest
 from jaxticket.runs.partway import PartwayFile
 
 ROOT = Path(__file__).parents[1]
@@ -278,6 +279,7 @@ def rewrite(run, step, change):
     rest = {name: part for name, part in metadata.items() if name != "sha256"}
     metadata["sha256"] = checksum(rest)
     file.write_text(json.dumps(content))
+    write_manifest(file.parent)
 
 
 @pytest.mark.parametrize(
@@ -318,4 +320,5 @@ def test_a_checkpoint_of_a_huge_declared_shape_is_refused_before_it_is_read(run)
         "delete_existing": True,
     }
     tensorstore.open(spec).result()
+    write_manifest(item.parent)
     assert "of this machine's memory" in refused(lambda: runs.load(run).params("ticket", 1, 0))
