@@ -1,6 +1,7 @@
 """NumPy archives of unknown origin: what they declare is checked before anything is read."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,8 +22,11 @@ UNREADABLE = (
     MemoryError,
     zipfile.BadZipFile,
     zlib.error,
+    SyntaxError,
+    tokenize.TokenError,
 )
-"""What reading a damaged archive raises; `RuntimeError` where a flag says that it is encrypted."""
+"""What reading a damaged archive raises; `RuntimeError` where a flag says that it is encrypted, the
+last two where NumPy reads the header of an array."""
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
