@@ -101,7 +101,7 @@ def _checksum(dataset: "xarray.Dataset") -> str:
     """Computes the sha256 of names, dimensions, attributes, dtypes and values, in sorted order."""
     found = hashlib.sha256(_described(dataset.attrs))
     for name, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0])):
-        values = _plain(variable.values)
+        values = np.ascontiguousarray(variable.values)
         text = values.dtype.kind in "OU"
         kind = "text" if text else values.dtype.str
         coordinate = name in dataset.coords
@@ -118,16 +118,6 @@ def _described(attributes: dict[Any, Any]) -> bytes:
     """Gives attributes as bytes; NumPy's numbers as those that they stand for."""
     plain = {str(name): np.ravel(value).tolist() for name, value in attributes.items()}
     return json.dumps(plain, sort_keys=True).encode()
-
-
-def _plain(values: np.ndarray) -> np.ndarray:
-    """Gives values as they come back from a file, in which all NaNs are one."""
-    whole = np.ascontiguousarray(values)
-    return np.where(np.isnan(whole), whole.dtype.type("nan"), whole) if _floats(whole) else whole
-
-
-def _floats(values: np.ndarray) -> bool:
-    return values.dtype.kind == "f"
 
 
 def _check_declared(path: Path) -> None:
