@@ -44,8 +44,9 @@ from rich.console import RenderableType
 
 from experiments.common import instability, lottery, sweeps
 from experiments.common.command_line import run_main
-from experiments.common.configuration import Configuration, published
+from experiments.common.configuration import published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.common.unstable import Unstable
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
@@ -57,37 +58,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Configuration):
+class Config(Unstable):
     """What can be chosen; the text under each field is its help on the command line."""
 
-    model: str = "deep_mlp"
-    """Network; a name from jaxticket.models."""
     replicates: int = 15
     """Independent initialisations, each with its own data order."""
-    levels: int = 3
-    """Levels, the dense one included."""
-    steps: Step = Step.iterations(1_000)  # noqa: RUF009
-    """Training at each level, in iterations (600it) or epochs (160ep)."""
-    batch_size: int = 32
-    """Examples a step."""
-    evaluate_every: Step = Step.iterations(250)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
-    augment: tuple[str, ...] = ("flip",)
-    """Augmentations in their order, such as flip crop=4."""
-    optimizer: str = "momentum"
-    """adam, adamw, sgd, momentum, nesterov or rmsprop."""
-    learning_rate: float = 0.2
-    """Learning rate, before warm-up and schedule."""
-    weight_decay: float = 1e-3
-    """Added to the gradient times the weights (L2); decoupled for adamw."""
-    schedule: str = "step"
-    """Of the learning rate: constant, step (at the drops) or cosine (to zero at the end)."""
-    drops: tuple[Step, ...] = (Step.iterations(650), Step.iterations(880))
-    """When the learning rate drops under the step schedule, such as 80ep 120ep."""
-    scope: str = "global"
-    """Where weights compete: layerwise or global."""
-    prune_rate: float = 0.8
-    """Share of the remaining weights that goes at each level."""
     arms: tuple[str, ...] = ("ticket", "copy", "reinit", "shuffle", "dense")
     """Names from jaxticket.arms; instability is measured on ticket and copy, and on dense."""
     rewind_steps: tuple[Step, ...] = tuple(map(Step.iterations, (0, 50, 100, 200)))

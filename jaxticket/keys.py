@@ -55,3 +55,20 @@ def derive(key: PRNGKeyArray, *names: "str | int | jax.Array") -> PRNGKeyArray:
     for name in names:
         key = jax.random.fold_in(key, zlib.crc32(name.encode()) if isinstance(name, str) else name)
     return key
+
+
+def replicate_keys(key: PRNGKeyArray, replicates: int) -> jax.Array:
+    """Derives one key a replicate, by index.
+
+    Args:
+      key: the run's key.
+      replicates: how many.
+
+    Returns:
+      Typed keys, `[replicates]`.
+
+    Example:
+      >>> replicate_keys(jax.random.key(0), 3).shape
+      (3,)
+    """
+    return jax.vmap(lambda index: derive(key, "replicate", index))(jnp.arange(replicates))

@@ -18,6 +18,7 @@ import xarray
 from jaxticket import Protocol, TicketError, runs
 from jaxticket.records import Memory
 from jaxticket.runs.files import replacing
+from jaxticket.runs.partway import PartwayFile
 from jaxticket.runs.steps import Steps
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -112,6 +113,13 @@ def test_a_damaged_file_of_what_was_partway_is_said_and_costs_only_time(tmp_path
         result = searches.search(store=store)
     xarray.testing.assert_identical(runs.to_dataset(result), runs.to_dataset(searches.finished()))
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_what_is_partway_and_cannot_be_written_is_said_and_stops_nothing(tmp_path, capsys):
+    kept = tmp_path / "missing" / "kept.npz"
+    PartwayFile(kept).save({"stop": 1})
+    said = f"{kept}: cannot be written (No such file or directory); training goes on\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_finished_search_trains_nothing_again(directory):

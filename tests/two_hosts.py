@@ -1,8 +1,11 @@
 """What `tests/test_distributed.py` runs in two processes: `two_hosts.py MODE PORT PROCESS`."""
 
+import contextlib
+import io
 import os
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from experiments.common.command_line import run_main
 from experiments.common.distributed import Hosts, join
 from jaxticket import Plan, TicketError, population
 from jaxticket.population import hosts
+from jaxticket.runs.partway import PartwayFile
 
 # Collecting doctests imports this file too.
 MODE, PORT, PROCESS = sys.argv[1:4] if __name__ == "__main__" else ("", "", "0")
@@ -75,6 +79,9 @@ def agree():
     assert refused(lambda: hosts.once(lambda: Plan.by_name("mash"))).startswith(
         "SharedError: unknown plan 'mash': did you mean 'mesh'"
     )
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        PartwayFile(Path("missing") / "kept.npz").save({"stop": 1})
+    assert "kept.npz: cannot be written" in said.getvalue()
     hosts.check_same("seed", "0")
     assert "seed: process 1 of 2 got another" in refused(
         lambda: hosts.check_same("seed", str(PROCESS))

@@ -17,7 +17,7 @@ from jaxticket.allocate.global_scope import select_globally
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, greater, not_computable
 from jaxticket.imp import Scoring, draw_scoring
-from jaxticket.imp.setup import replicate_keys
+from jaxticket.keys import replicate_keys
 from jaxticket.population import over, populate
 
 CRITERIA = ("random", "magnitude_at_initialization", "snip", "grasp", "synflow")

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
 import jax
 import xarray
@@ -13,67 +13,24 @@ from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, check_configuration
 from experiments.common.distributed import join
+from experiments.common.problem import Problem, Variants, make_problem, recipe_family
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
+from experiments.common.searching import check_sweep, search_of
 from experiments.common.session import complete, device_line, execute, report
-from jaxticket import criteria, data, find_tickets, prune, recipes
+from jaxticket import data
 from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
-from jaxticket.imp import DEFAULT, Progress, Pruning, Scoring, Variant, check_variants
-from jaxticket.imp.variants import make_schedules
-from jaxticket.masks import ones
 from jaxticket.population import Plan, use_all_cores
 from jaxticket.precision import check_precision
-from jaxticket.protocol import Protocol
-from jaxticket.recipes import make_allocation, make_protocol, make_prunable
-from jaxticket.recipes.searching import steps_an_epoch
-from jaxticket.records import Result, Store
+from jaxticket.records import Result
 from jaxticket.runs import RunDirectory, to_dataset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-class Problem(NamedTuple):
-    """A configuration, made ready to run on its data.
-
-    Attributes:
-      config: the configuration.
-      dataset: the data.
-      family: the learner of a network with given hyperparameters.
-      protocol: how long networks train.
-      shapes: of one network's params.
-      steps_an_epoch: by which a `Step` is read.
-      plan: how populations run.
-      variants: of the sweep that is run, or of the run that is read; `None` without one.
-    """
-
-    config: Any
-    dataset: data.Dataset
-    family: Callable[[Any], Any]
-    protocol: Protocol
-    shapes: Any
-    steps_an_epoch: int
-    plan: Plan
-    variants: "Variants" = None
-
-    def allocation(self, **changes: Any) -> Any:
-        """Makes the allocation of the configuration with some fields changed."""
-        return make_allocation(dataclasses.replace(self.config, **changes), self.shapes)
-
-    @property
-    def splits(self) -> dict[str, Any]:
-        """The data by split."""
-        dataset = self.dataset
-        return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-
-
-Variants = Mapping[str, Variant] | None
-
-
-def _recipe_family(config: Any, dataset: data.Dataset) -> Callable[[Any], Any]:
-    return recipes.make_family(config, dataset, config.precision)
+__all__ = ["Experiment", "Problem", "Variants", "make_problem", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +65,7 @@ class Experiment:
     measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = (
         lambda problem, result, results: results
     )
-    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = _recipe_family
+    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = recipe_family
     prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
 
 
@@ -125,6 +82,36 @@ def run(
     Returns:
       The exit code.
     """
+    config, source = _configure(experiment, arguments)
+    console, ledger = console or make_console(), Ledger()
+    with ledger.phase("data"):
+        dataset = _load(experiment, config, source)
+    problem = _prepare(experiment, config, dataset, source)
+    claims = experiment.claims(problem)
+    directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
+    with contextlib.closing(directory):
+        if not complete(directory):
+            line = f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}"
+            console.print(line, markup=False)
+            execute(
+                directory,
+                config,
+                dataset,
+                problem.plan,
+                search_of(problem, source, ledger),
+                lambda result: experiment.measure(problem, result, to_dataset(result)),
+                experiment.draw,
+                claims,
+                console,
+                ledger,
+            )
+        exact_only = config.preset == "smoke"
+        tables = experiment.tables
+        return report(directory, tables, console, check=config.check, exact_only=exact_only)
+
+
+def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any, Source | None]:
+    """Reads and checks the command line, opens the run that it names, and makes JAX as it says."""
     program = f"python -m experiments.{experiment.name}"
     config = parse(experiment.presets, program, experiment.description, arguments)
     source = open_source(config)
@@ -136,131 +123,31 @@ def run(
     use_all_cores(config.plan)
     join(config.hosts)
     check_precision(config.precision, jax.default_backend())
-    console, ledger = console or make_console(), Ledger()
-    with ledger.phase("data"):
-        dataset = data.load(config.dataset, path=config.data_path, download=config.download)
-        owner = experiment if source is None else source.experiment
-        dataset = owner.prepare(config if source is None else source.config, dataset)
-    problem, variants = _prepare(experiment, config, dataset, source)
-    swept = any(one.hyperparameters is not None for one in (variants or {}).values())
-    number = config.replicates * len(check_arms(config.arms)) * max(1, len(variants or ()))
-    problem = problem._replace(plan=Plan.by_name(config.plan, number))
-    claims = experiment.claims(problem)
-    directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
+    return config, source
 
-    def search(store: Store, on_progress: Callable[[Progress], None]) -> Result:
-        return find_tickets(
-            problem.family if swept else problem.family({}),
-            problem.splits,
-            jax.random.key(config.seed),
-            problem.protocol,
-            problem.allocation(),
-            levels=config.levels,
-            replicates=config.replicates,
-            criterion=criteria.by_name(config.criterion),
-            prunable=make_prunable(config),
-            arms=config.arms,
-            rewind_step=config.rewind_step.at(problem.steps_an_epoch),
-            rewind_moments=config.rewind_moments,
-            pruning=cast(Pruning, config.pruning),
-            scoring=Scoring(config.scoring_examples),
-            empty_layers=config.empty_layers,
-            variants=variants,
-            plan=problem.plan,
-            streaming=config.streaming,
-            store=source or store,
-            ledger=ledger,
-            on_progress=on_progress,
-        )
 
-    def measure(result: Result) -> xarray.Dataset:
-        return experiment.measure(problem, result, to_dataset(result))
-
-    with contextlib.closing(directory):
-        if not complete(directory):
-            console.print(
-                f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}", markup=False
-            )
-            execute(
-                directory,
-                config,
-                dataset,
-                problem.plan,
-                search,
-                measure,
-                experiment.draw,
-                claims,
-                console,
-                ledger,
-            )
-        exact_only = config.preset == "smoke"
-        tables = experiment.tables
-        return report(directory, tables, console, check=config.check, exact_only=exact_only)
+def _load(experiment: Experiment, config: Any, source: Source | None) -> data.Dataset:
+    """Loads the data, prepared as the experiment or the run that it reads does."""
+    dataset = data.load(config.dataset, path=config.data_path, download=config.download)
+    owner, own = _owner(experiment, config, source)
+    return owner.prepare(own, dataset)
 
 
 def _prepare(
     experiment: Experiment, config: Any, dataset: data.Dataset, source: Source | None
-) -> tuple[Problem, Variants]:
-    """Makes the problem and its sweep: the experiment's own, or those of the run that it reads."""
-    if source is None:
-        problem = make_problem(config, dataset, experiment.make_family)
-        variants = _checked(experiment.variants(problem), problem)
-        return problem._replace(variants=variants), variants
-    source.check_data(dataset.sha256)
-    made = make_problem(source.config, dataset, source.experiment.make_family)
-    variants = _checked(source.experiment.variants(made), made)
-    return made._replace(config=config, variants=variants), variants
-
-
-def _checked(variants: Variants, problem: Problem) -> Variants:
-    """Checks a sweep before anything is written."""
-    config = problem.config
-    default = dataclasses.replace(
-        DEFAULT,
-        allocation=problem.allocation(),
-        rewind_step=config.rewind_step.at(problem.steps_an_epoch),
-        rewind_moments=config.rewind_moments,
-        pruning=cast(Pruning, config.pruning),
-        scoring=Scoring(config.scoring_examples),
-    )
-    dense = ones(problem.shapes, make_prunable(config))
-    chosen = check_variants(variants or {}, default, problem.protocol)
-    make_schedules(chosen, dense, config.levels, empty_layers=config.empty_layers)
-    return variants
-
-
-def make_problem(
-    config: Configuration,
-    dataset: data.Dataset,
-    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = _recipe_family,
 ) -> Problem:
-    """Makes a configuration ready to run on its data, and checks that both fit.
+    """Makes the problem and its sweep: the experiment's own, or those of the run that it reads."""
+    owner, own = _owner(experiment, config, source)
+    if source is not None:
+        source.check_data(dataset.sha256)
+    problem = make_problem(own, dataset, owner.make_family)
+    problem = problem._replace(variants=owner.variants(problem))
+    check_sweep(problem)
+    searches = max(1, len(problem.variants or ()))
+    plan = Plan.by_name(config.plan, config.replicates * len(check_arms(config.arms)) * searches)
+    return problem._replace(config=config, plan=plan)
 
-    Args:
-      config: the configuration, checked.
-      dataset: the data.
-      make_family: of the experiment.
 
-    Returns:
-      The problem, its plan that of one network.
-
-    Raises:
-      TicketError: for a network, a batch size or a schedule that does not fit.
-    """
-    examples = len(dataset.train.labels)
-    protocol = make_protocol(config, examples, config.evaluate_every)
-    family = make_family(config, dataset)
-    shapes = jax.eval_shape(family({}).init, jax.random.key(0)).params
-    problem = Problem(
-        config=config,
-        dataset=dataset,
-        family=family,
-        protocol=protocol,
-        shapes=shapes,
-        steps_an_epoch=steps_an_epoch(config, examples),
-        plan=Plan("map"),
-    )
-    protocol.boundaries(config.rewind_step.at(problem.steps_an_epoch))
-    dense = ones(shapes, make_prunable(config))
-    prune.schedule(problem.allocation(), dense, config.levels, empty_layers=config.empty_layers)
-    return problem
+def _owner(experiment: Experiment, config: Any, source: Source | None) -> tuple[Experiment, Any]:
+    """Gives whose networks they are, and how those were configured."""
+    return (experiment, config) if source is None else (source.experiment, source.config)

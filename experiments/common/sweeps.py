@@ -1,6 +1,6 @@
 """Claims and tables about sweeps: one cell of (variant, arm, when) against another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import xarray
 from rich import box
 from rich.table import Table
 
+from experiments.common.judging import Values, judged
 from jaxticket.analysis import Claim, at_early_stop, at_end, at_start, mean_interval
 from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
 from jaxticket.errors import TicketError, unknown
@@ -57,6 +58,10 @@ class Cell(NamedTuple):
             return f"a level at {percent:g} %"
         return READ[self.when](here, "test_accuracy").sel(arm=self.arm, level=level).values
 
+    def at(self, percent: float) -> Values:
+        """Makes the reader of `values` at a density."""
+        return lambda results: self.values(results, percent)
+
 
 def more(first: Cell, second: Cell, percent: float, source: str, paper: str | None = None) -> Claim:
     """Claims that the first is more accurate than the second, paired by replicate."""
@@ -66,7 +71,7 @@ def more(first: Cell, second: Cell, percent: float, source: str, paper: str | No
         source,
         "95 % interval of the difference above 0",
         exact=False,
-        test=lambda results: _compare(results, percent, first, second),
+        test=_compare(percent, first, second),
         paper=paper,
     )
 
@@ -76,23 +81,20 @@ def gains_more(
 ) -> Claim:
     """Claims that the first gains more over its control than the second over its own."""
 
-    def test(results: xarray.Dataset) -> Evidence:
+    def judge(*found: np.ndarray) -> Evidence:
         if first == second:
             return not_computable(f"{first} would be compared with itself")
-        found = [cell.values(results, percent) for cell in (first, control, second, other_control)]
-        for values in found:
-            if isinstance(values, str):
-                return not_computable(f"needs {values}")
         one, its_control, other, its_other = found
-        return greater(np.subtract(one, its_control) - np.subtract(other, its_other))
+        return greater((one - its_control) - (other - its_other))
 
+    cells = (first, control, second, other_control)
     return Claim(
         f"{first.slug}-gains-more-than-{second.slug}-{percent:g}",
         f"at {percent:g} %, {first} gains more over {control.arm} than {second} does",
         source,
         "95 % interval of the difference of differences above 0",
         exact=False,
-        test=test,
+        test=judged(judge, *(cell.at(percent) for cell in cells)),
     )
 
 
@@ -104,36 +106,26 @@ def as_good(first: Cell, second: Cell, percent: float, tolerance: float, source:
         source,
         f"mean difference ≥ -{tolerance:.1%}",
         exact=False,
-        test=lambda results: _compare(results, percent, first, second, tolerance),
+        test=_compare(percent, first, second, tolerance),
     )
 
 
 def more_than(cell: Cell, value: float, percent: float, source: str) -> Claim:
     """Claims that a cell is more accurate than a number."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        found = cell.values(results, percent)
-        return (
-            not_computable(f"needs {found}") if isinstance(found, str) else greater(found - value)
-        )
-
     return Claim(
         f"{cell.slug}-more-than-{100 * value:g}-{percent:g}",
         f"at {percent:g} %, {cell} is more accurate than {value:.0%}",
         source,
         f"95 % interval of accuracy - {value:.0%} above 0",
         exact=False,
-        test=test,
+        test=judged(lambda found: greater(found - value), cell.at(percent)),
     )
 
 
 def near(cell: Cell, value: float, percent: float, tolerance: float, source: str) -> Claim:
     """Claims that a cell's mean accuracy is a number, to a tolerance."""
 
-    def test(results: xarray.Dataset) -> Evidence:
-        found = cell.values(results, percent)
-        if isinstance(found, str):
-            return not_computable(f"needs {found}")
+    def judge(found: np.ndarray) -> Evidence:
         return by_interval(found - value, lambda interval: abs(interval.mean) <= tolerance)
 
     return Claim(
@@ -142,25 +134,19 @@ def near(cell: Cell, value: float, percent: float, tolerance: float, source: str
         source,
         f"mean within {tolerance:.0%}",
         exact=False,
-        test=test,
+        test=judged(judge, cell.at(percent)),
     )
 
 
 def _compare(
-    results: xarray.Dataset,
-    percent: float,
-    first: Cell,
-    second: Cell,
-    tolerance: float | None = None,
-) -> Evidence:
-    one, other = (cell.values(results, percent) for cell in (first, second))
-    for found in (one, other):
-        if isinstance(found, str):
-            return not_computable(f"needs {found}")
-    if first == second:
-        return not_computable(f"{first} would be compared with itself")
-    difference = np.subtract(one, other)
-    return greater(difference) if tolerance is None else at_least(difference, tolerance)
+    percent: float, first: Cell, second: Cell, tolerance: float | None = None
+) -> Callable[[xarray.Dataset], Evidence]:
+    def judge(one: np.ndarray, other: np.ndarray) -> Evidence:
+        if first == second:
+            return not_computable(f"{first} would be compared with itself")
+        return greater(one - other) if tolerance is None else at_least(one - other, tolerance)
+
+    return judged(judge, first.at(percent), second.at(percent))
 
 
 def variants_by_arm(results: xarray.Dataset, percent: float, when: str = "early_stop") -> Table:

@@ -4,43 +4,18 @@ import dataclasses
 
 from experiments.common import sweeps
 from experiments.common.configuration import Reading, check_positive, published
+from experiments.common.unstable import Unstable
 from experiments.connectivity import copies
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Reading):
+class Config(Unstable, Reading):
     """What can be chosen; the text under each field is its help on the command line."""
 
-    model: str = "deep_mlp"
-    """Network; a name from jaxticket.models."""
     replicates: int = 6
     """Independent initialisations, each with its own data order."""
-    levels: int = 3
-    """Levels, the dense one included."""
-    steps: Step = Step.iterations(1_000)  # noqa: RUF009
-    """Training at each level, in iterations (600it) or epochs (160ep)."""
-    batch_size: int = 32
-    """Examples a step."""
-    evaluate_every: Step = Step.iterations(250)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
-    augment: tuple[str, ...] = ("flip",)
-    """Augmentations in their order, such as flip crop=4."""
-    optimizer: str = "momentum"
-    """adam, adamw, sgd, momentum, nesterov or rmsprop."""
-    learning_rate: float = 0.2
-    """Learning rate, before warm-up and schedule."""
-    weight_decay: float = 1e-3
-    """Added to the gradient times the weights (L2); decoupled for adamw."""
-    schedule: str = "step"
-    """Of the learning rate: constant, step (at the drops) or cosine (to zero at the end)."""
-    drops: tuple[Step, ...] = (Step.iterations(650), Step.iterations(880))
-    """When the learning rate drops under the step schedule, such as 80ep 120ep."""
-    scope: str = "global"
-    """Where weights compete: layerwise or global."""
-    prune_rate: float = 0.8
-    """Share of the remaining weights that goes at each level."""
     arms: tuple[str, ...] = copies.ARMS
     """Names from jaxticket.arms; two of a kind, which differ in the order of their data."""
     rewind_steps: tuple[Step, ...] = tuple(map(Step.iterations, (0, 100, 200)))

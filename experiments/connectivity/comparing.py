@@ -1,15 +1,8 @@
 """What claims about connectivity have in common: numbers that are higher than others."""
 
-from collections.abc import Callable
-
-import numpy as np
-import xarray
-
+from experiments.common.judging import Values, judged
 from jaxticket.analysis import Claim
-from jaxticket.analysis.claims import Evidence, greater, not_computable
-
-Values = Callable[[xarray.Dataset], "np.ndarray | str"]
-"""Numbers of all replicates, or what the run lacks."""
+from jaxticket.analysis.claims import greater
 
 
 def more(name: str, statement: str, source: str, higher: Values, lower: Values) -> Claim:
@@ -25,14 +18,6 @@ def more(name: str, statement: str, source: str, higher: Values, lower: Values) 
     Returns:
       The claim, which is not computable where the run lacks either.
     """
-
-    def test(results: xarray.Dataset) -> Evidence:
-        above, below = higher(results), lower(results)
-        if isinstance(above, str):
-            return not_computable(f"needs {above}")
-        if isinstance(below, str):
-            return not_computable(f"needs {below}")
-        return greater(above - below)
-
+    test = judged(lambda above, below: greater(above - below), higher, lower)
     expected = "95 % interval of the difference above 0"
     return Claim(name, statement, source, expected, exact=False, test=test)

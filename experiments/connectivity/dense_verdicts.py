@@ -4,7 +4,8 @@ import numpy as np
 import xarray
 
 from experiments.common.instability import STABLE
-from experiments.connectivity.comparing import Values, more
+from experiments.common.judging import Values, judged
+from experiments.connectivity.comparing import more
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, by_interval, not_computable
 
@@ -49,10 +50,7 @@ def function_kept() -> Claim:
 def independent_apart() -> Claim:
     """Claims that networks of two initialisations have a barrier."""
 
-    def test(results: xarray.Dataset) -> Evidence:
-        values = _of_kind("independent")(results)
-        if isinstance(values, str):
-            return not_computable(f"needs {values}")
+    def judge(values: np.ndarray) -> Evidence:
         return by_interval(values, lambda interval: interval.low > STABLE)
 
     return Claim(
@@ -61,7 +59,7 @@ def independent_apart() -> Claim:
         f"{LMC}, section 3",
         f"95 % interval of the barrier above {STABLE:.0%}",
         exact=False,
-        test=test,
+        test=judged(judge, _of_kind("independent")),
     )
 
 

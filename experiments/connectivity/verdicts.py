@@ -8,8 +8,9 @@ from scipy import stats
 
 from experiments.common import lottery
 from experiments.common.instability import STABLE
+from experiments.common.judging import Values, judged
 from experiments.connectivity import dense_verdicts
-from experiments.connectivity.comparing import Values, more
+from experiments.connectivity.comparing import more
 from experiments.connectivity.dense_verdicts import LMC
 from jaxticket.analysis import Claim, mean_interval
 from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
@@ -90,10 +91,7 @@ def _returns(percent: float) -> list[Claim]:
 
 
 def _dense_unstable() -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        values = _dense(first=True)(results)
-        if isinstance(values, str):
-            return not_computable(f"needs {values}")
+    def judge(values: np.ndarray) -> Evidence:
         return by_interval(values, lambda interval: interval.low > STABLE)
 
     return Claim(
@@ -102,7 +100,7 @@ def _dense_unstable() -> Claim:
         f"{LMC}, section 3",
         f"95 % interval of the barrier above {STABLE:.0%}",
         exact=False,
-        test=test,
+        test=judged(judge, _dense(first=True)),
     )
 
 
@@ -172,14 +170,14 @@ def _if_unstable(claim: Claim) -> Claim:
     """Makes a claim undecided where dense training is stable from the first step on."""
 
     def test(results: xarray.Dataset) -> Evidence:
-        values = _dense(first=True)(results)
-        if isinstance(values, str):
-            return not_computable(f"needs {values}")
-        interval = mean_interval(values)
-        if not interval.low > STABLE:
-            return not_computable(
-                f"dense networks are not unstable at the first k (barrier {interval.mean:.1%})"
-            )
-        return claim.test(results)
+        def judge(values: np.ndarray) -> Evidence:
+            interval = mean_interval(values)
+            if not interval.low > STABLE:
+                return not_computable(
+                    f"dense networks are not unstable at the first k (barrier {interval.mean:.1%})"
+                )
+            return claim.test(results)
+
+        return judged(judge, _dense(first=True))(results)
 
     return claim._replace(test=test)

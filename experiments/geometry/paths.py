@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.common.angles import angles_of
 from experiments.geometry.stages import Point, examples_of, point, stack
-from jaxticket.analysis import angular_distance
 from jaxticket.analysis.connectivity import barriers
 from jaxticket.records import Result
 
@@ -44,7 +44,6 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
     ]
     pairs = [_pair(result, list(PAIRS.values())[p], level, r) for p, level, r in places]
     ends = [SimpleNamespace(**stack([pair[n] for pair in pairs])._asdict()) for n in (0, 1)]
-    angles = _angles((ends[0].params, ends[1].params, ends[0].mask, ends[1].mask))
     state = learner.init(jax.random.key(problem.config.seed))
     examples, points = examples_of(problem), problem.config.points
     found = barriers(learner, state, ends[0], ends[1], examples, problem.plan, points, "loss")
@@ -54,7 +53,8 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
         "barrier": np.full(shape, np.nan),
         "angle": np.full(shape, np.nan),
     }
-    of = zip(places, found["curves"], found["barriers"], np.asarray(angles), strict=True)
+    angles = angles_of(problem, pairs)
+    of = zip(places, found["curves"], found["barriers"], angles, strict=True)
     for place, curve, barrier, angle in of:
         tables["path"][place], tables["barrier"][place] = curve, barrier
         tables["angle"][place] = angle
@@ -66,11 +66,6 @@ def paths(problem: Any, result: Result) -> dict[str, Any]:
         "pair": ("pair", list(PAIRS)),
         "alpha": ("alpha", found["alphas"]),
     }
-
-
-@jax.jit
-def _angles(pairs: Any) -> jax.Array:
-    return jax.lax.map(lambda pair: angular_distance(*pair), pairs)
 
 
 def _pair(result: Result, pair: Any, level: int, replicate: int) -> tuple[Point, Point]:

@@ -10,6 +10,7 @@ import xarray
 from rich import box
 from rich.table import Table
 
+from experiments.common.judging import judged
 from experiments.common.sweeps import Cell
 from jaxticket import masks
 from jaxticket.analysis import (
@@ -234,9 +235,9 @@ def gap_closes(
 ) -> Claim:
     """Claims that OrthP makes the gap between the rates smaller."""
 
-    def judge(values: list[np.ndarray]) -> Evidence:
-        before, after = values[0] - values[1], values[2] - values[3]
-        return greater(np.abs(before) - np.abs(after))
+    def judge(*found: np.ndarray) -> Evidence:
+        at_large, at_small, at_large_after, at_small_after = found
+        return greater(np.abs(at_large - at_small) - np.abs(at_large_after - at_small_after))
 
     return _accuracies(
         f"gap-narrows-{_slug(large.variant)}",
@@ -252,8 +253,8 @@ def gap_closes(
 def alike(large: Cell, small: Cell, percent: float, tolerance: float, source: str) -> Claim:
     """Claims that two rates are as accurate as each other, to a tolerance stated first."""
 
-    def judge(values: list[np.ndarray]) -> Evidence:
-        return by_interval(values[0] - values[1], lambda one: abs(one.mean) <= tolerance)
+    def judge(at_large: np.ndarray, at_small: np.ndarray) -> Evidence:
+        return by_interval(at_large - at_small, lambda one: abs(one.mean) <= tolerance)
 
     return _accuracies(
         f"gap-closed-{_slug(large.variant)}",
@@ -273,17 +274,9 @@ def _accuracies(
     expected: str,
     cells: tuple[Cell, ...],
     percent: float,
-    judge: Callable[[list[np.ndarray]], Evidence],
+    judge: Callable[..., Evidence],
 ) -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        values: list[np.ndarray] = []
-        for cell in cells:
-            found = cell.values(results, percent)
-            if isinstance(found, str):
-                return not_computable(f"needs {found}")
-            values.append(found)
-        return judge(values)
-
+    test = judged(judge, *(cell.at(percent) for cell in cells))
     return Claim(name, statement, source, expected, exact=False, test=test)
 
 

@@ -43,8 +43,7 @@ from jaxticket import criteria, masks, prune
 from jaxticket.analysis import Claim
 from jaxticket.criteria import Evidence
 from jaxticket.errors import TicketError
-from jaxticket.imp.setup import replicate_keys
-from jaxticket.keys import derive
+from jaxticket.keys import derive, replicate_keys
 from jaxticket.population import over, populate
 from jaxticket.recipes import Step, make_prunable
 from jaxticket.records import Result

@@ -9,8 +9,7 @@ from experiments.common.experiment import Problem
 from experiments.levels.measuring import Tickets, stacked
 from jaxticket import criteria, masks, prune
 from jaxticket.analysis.flow import fit_flow, magnitude_shares, untrained_masks
-from jaxticket.imp.setup import replicate_keys
-from jaxticket.keys import derive
+from jaxticket.keys import derive, replicate_keys
 from jaxticket.population import over, populate
 from jaxticket.recipes import make_prunable
 from jaxticket.records import Result

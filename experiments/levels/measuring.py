@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray
 
+from experiments.common.angles import angles_of
 from experiments.common.experiment import Problem
 from experiments.common.instability import barriers_of
 from jaxticket import allocate, masks
 from jaxticket.analysis import at_end, overlap_against_chance
-from jaxticket.analysis.distances import angular_distance
 from jaxticket.analysis.losses import loss_over
 from jaxticket.keys import derive
 from jaxticket.population import over, populate, share
@@ -111,17 +111,7 @@ def _angles(problem: Problem, tickets: Tickets) -> np.ndarray:
 
 
 def _angles_of(problem: Problem, pairs: list[list[tuple[Network, Network]]]) -> np.ndarray:
-    run = populate(
-        lambda pair: angular_distance(*(pair[n][0] for n in (0, 1)), *(pair[n][1] for n in (0, 1))),
-        problem.plan,
-    )
-    piece = problem.plan.padded(len(pairs[0]))
-    of_pieces = over(lambda networks, number: run(networks, number=number), piece)
-    rows = [
-        of_pieces(stacked([tuple((one.params, one.mask) for one in pair) for pair in row]))
-        for row in pairs
-    ]
-    return np.stack(rows)
+    return angles_of(problem, list(itertools.chain(*pairs))).reshape(len(pairs), -1)
 
 
 def _overlaps(strangers: list[list[tuple[Network, Network]]]) -> dict[str, Any]:

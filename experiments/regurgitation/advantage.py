@@ -3,6 +3,7 @@
 import numpy as np
 import xarray
 
+from experiments.common.judging import judged
 from experiments.common.sweeps import Cell
 from jaxticket.analysis import Claim, mean_interval
 from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
@@ -33,20 +34,18 @@ def advantage_falls(
       The claim.
     """
 
-    def test(results: xarray.Dataset) -> Evidence:
-        found = _read(results, percent, ticket, control, repelled, repelled_control)
-        if isinstance(found, Evidence):
-            return found
+    def judge(*found: np.ndarray) -> Evidence:
         one, its_control, other, its_other = found
         return greater((one - its_control) - (other - its_other))
 
+    cells = (ticket, control, repelled, repelled_control)
     return Claim(
         f"advantage-falls-{repelled.slug}-{percent:g}",
         f"at {percent:g} %, {repelled} gains less over reinit of its strength than {ticket} does",
         source,
         "95 % interval of the difference of differences above 0",
         exact=False,
-        test=test,
+        test=judged(judge, *(cell.at(percent) for cell in cells)),
     )
 
 
@@ -64,9 +63,8 @@ def no_better(first: Cell, second: Cell, percent: float, tolerance: float, sourc
       The claim.
     """
 
-    def test(results: xarray.Dataset) -> Evidence:
-        found = _read(results, percent, first, second)
-        return found if isinstance(found, Evidence) else at_least(found[1] - found[0], tolerance)
+    def judge(one: np.ndarray, other: np.ndarray) -> Evidence:
+        return at_least(other - one, tolerance)
 
     return Claim(
         f"{first.slug}-no-better-than-{second.slug}-{percent:g}",
@@ -74,7 +72,7 @@ def no_better(first: Cell, second: Cell, percent: float, tolerance: float, sourc
         source,
         f"mean of {second} - {first} ≥ -{tolerance:.1%}",
         exact=False,
-        test=test,
+        test=judged(judge, first.at(percent), second.at(percent)),
     )
 
 
@@ -92,11 +90,8 @@ def unchanged(first: Cell, second: Cell, percent: float, tolerance: float, sourc
       The claim.
     """
 
-    def test(results: xarray.Dataset) -> Evidence:
-        found = _read(results, percent, first, second)
-        if isinstance(found, Evidence):
-            return found
-        return by_interval(found[0] - found[1], lambda interval: abs(interval.mean) <= tolerance)
+    def judge(one: np.ndarray, other: np.ndarray) -> Evidence:
+        return by_interval(one - other, lambda interval: abs(interval.mean) <= tolerance)
 
     return Claim(
         f"{first.slug}-as-{second.slug}-{percent:g}",
@@ -104,7 +99,7 @@ def unchanged(first: Cell, second: Cell, percent: float, tolerance: float, sourc
         source,
         f"mean difference within {tolerance:.1%}",
         exact=False,
-        test=test,
+        test=judged(judge, first.at(percent), second.at(percent)),
     )
 
 
@@ -122,24 +117,15 @@ def if_advantage(claim: Claim, *, ticket: Cell, control: Cell, percent: float) -
     """
 
     def test(results: xarray.Dataset) -> Evidence:
-        found = _read(results, percent, ticket, control)
-        if isinstance(found, Evidence):
-            return found
-        interval = mean_interval(found[0] - found[1])
-        if not interval.low > 0:
-            return not_computable(
-                f"{ticket} has no advantage over {control} at {percent:g} % "
-                f"({interval.mean:.1%}, 95 % interval from {interval.low:.1%})"
-            )
-        return claim.test(results)
+        def judge(one: np.ndarray, its_control: np.ndarray) -> Evidence:
+            interval = mean_interval(one - its_control)
+            if not interval.low > 0:
+                return not_computable(
+                    f"{ticket} has no advantage over {control} at {percent:g} % "
+                    f"({interval.mean:.1%}, 95 % interval from {interval.low:.1%})"
+                )
+            return claim.test(results)
+
+        return judged(judge, ticket.at(percent), control.at(percent))(results)
 
     return claim._replace(test=test)
-
-
-def _read(results: xarray.Dataset, percent: float, *cells: Cell) -> list[np.ndarray] | Evidence:
-    """Reads the accuracies of cells, or says what the run lacks."""
-    found = [cell.values(results, percent) for cell in cells]
-    missing = [values for values in found if isinstance(values, str)]
-    if missing:
-        return not_computable(f"needs {missing[0]}")
-    return [np.asarray(values) for values in found]

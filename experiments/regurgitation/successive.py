@@ -1,8 +1,6 @@
 """What lies between the solutions of two successive levels: their angle and their barrier."""
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -10,11 +8,12 @@ import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
+from experiments.common.angles import angles_of
 from experiments.common.experiment import Problem
 from experiments.common.instability import barriers_of
-from jaxticket.analysis import Claim, angular_distance
-from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
-from jaxticket.population import over, populate
+from experiments.common.judging import Values, judged
+from jaxticket.analysis import Claim
+from jaxticket.analysis.claims import Evidence, by_interval, greater
 from jaxticket.records import Network, Result
 
 ORTHOGONAL = 0.1
@@ -43,20 +42,6 @@ def name(search: str, strength: float) -> str:
     return f"{search}, strength {strength:g}"
 
 
-def _angles(problem: Problem, pairs: Sequence[tuple[Network, Network]]) -> np.ndarray:
-    """Measures the angle 2∠/π of every pair, as one population; `float64[pairs]`."""
-
-    def angle(pair: Any) -> Any:
-        (first, first_mask), (second, second_mask) = pair
-        return angular_distance(first, second, first_mask, second_mask)
-
-    size = problem.plan.padded(problem.plan.chunk or problem.plan.devices)
-    each = [[(one.params, one.mask) for one in pair] for pair in pairs]
-    together = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    found = over(populate(angle, problem.plan), size)(together)
-    return np.asarray(found, np.float64)
-
-
 def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
     """Measures what lies between the solutions of each level and the one before.
 
@@ -77,7 +62,7 @@ def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarra
     learner = problem.family({})
     state = learner.init(jax.random.key(problem.config.seed))
     heights = barriers_of(learner, state, pairs, problem, problem.config.points)
-    for place, angle, height in zip(places, _angles(problem, pairs), heights, strict=True):
+    for place, angle, height in zip(places, angles_of(problem, pairs), heights, strict=True):
         found["angle"][place] = angle
         found["barrier"][place] = height
     dimensions = ("variant", "level", "replicate")
@@ -142,14 +127,6 @@ def below(quantity: str, first: Which, second: Which, source: str) -> Claim:
       The claim.
     """
     one, other = name(*first), name(*second)
-
-    def test(results: xarray.Dataset) -> Evidence:
-        found = [_mean(results, quantity, variant) for variant in (one, other)]
-        for values in found:
-            if isinstance(values, str):
-                return not_computable(f"needs {values}")
-        return greater(np.subtract(found[1], found[0]))
-
     slug = f"{quantity} of {one} below {other}".replace(",", "").replace(" ", "-")
     return Claim(
         slug,
@@ -157,7 +134,11 @@ def below(quantity: str, first: Which, second: Which, source: str) -> Claim:
         source,
         "95 % interval of the difference above 0, in the mean of all levels",
         exact=False,
-        test=test,
+        test=judged(
+            lambda lower, higher: greater(higher - lower),
+            _mean(quantity, one),
+            _mean(quantity, other),
+        ),
     )
 
 
@@ -172,10 +153,7 @@ def nearly_orthogonal(which: Which, source: str) -> Claim:
       The claim.
     """
 
-    def test(results: xarray.Dataset) -> Evidence:
-        values = _mean(results, "angle", name(*which))
-        if isinstance(values, str):
-            return not_computable(f"needs {values}")
+    def judge(values: np.ndarray) -> Evidence:
         return by_interval(values, lambda interval: abs(interval.mean - 1) <= ORTHOGONAL)
 
     return Claim(
@@ -184,16 +162,20 @@ def nearly_orthogonal(which: Which, source: str) -> Claim:
         source,
         f"mean angle 2∠/π within {ORTHOGONAL:g} of 1",
         exact=False,
-        test=test,
+        test=judged(judge, _mean("angle", name(*which))),
     )
 
 
-def _mean(results: xarray.Dataset, quantity: str, variant: str) -> np.ndarray | str:
-    """Gives a quantity's mean over levels, or what the run lacks; NaN with any level's."""
-    if variant not in results["variant"]:
-        return f"the variant {variant}"
-    values = results[quantity].sel(variant=variant).isel(level=slice(1, None))
-    return values.mean("level", skipna=False).values
+def _mean(quantity: str, variant: str) -> Values:
+    """Reads a quantity's mean over levels; NaN with any level's."""
+
+    def values(results: xarray.Dataset) -> np.ndarray | str:
+        if variant not in results["variant"]:
+            return f"the variant {variant}"
+        found = results[quantity].sel(variant=variant).isel(level=slice(1, None))
+        return found.mean("level", skipna=False).values
+
+    return values
 
 
 def tables(results: xarray.Dataset) -> list[Table]:

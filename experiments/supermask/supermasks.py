@@ -1,17 +1,13 @@
 """Claims and tables about masks that are learned over weights that are not."""
 
-from collections.abc import Callable
-
 import numpy as np
 import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
+from experiments.common.judging import Values, judged
 from jaxticket.analysis import Claim, Interval
-from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
-
-Values = Callable[[xarray.Dataset], np.ndarray | str]
-"""Reads accuracies, `float[replicates]`, or says what the run lacks."""
+from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater
 
 
 def learned(weights: str, share: float) -> Values:
@@ -49,17 +45,6 @@ def _read(name: str, words: str, **at: str | float) -> Values:
     return values
 
 
-def _judged(judge: Callable[..., Evidence], *values: Values) -> Callable[..., Evidence]:
-    """Makes a test of values, if the run has them all."""
-
-    def test(results: xarray.Dataset) -> Evidence:
-        found = [read(results) for read in values]
-        missing = [words for words in found if isinstance(words, str)]
-        return not_computable(f"needs {missing[0]}") if missing else judge(*found)
-
-    return test
-
-
 def inverted_u(weights: str, low: float, middle: float, high: float, source: str) -> list[Claim]:
     """Claims that accuracy rises to a share in the middle and falls after it."""
     return [
@@ -69,7 +54,7 @@ def inverted_u(weights: str, low: float, middle: float, high: float, source: str
             source,
             "95 % interval of the difference above 0",
             exact=False,
-            test=_judged(
+            test=judged(
                 lambda one, other: greater(one - other),
                 learned(weights, middle),
                 learned(weights, end),
@@ -91,7 +76,7 @@ def chance_at(weights: str, share: float, chance: float, tolerance: float, sourc
         source,
         f"mean within {tolerance:.0%}",
         exact=False,
-        test=_judged(judge, learned(weights, share)),
+        test=judged(judge, learned(weights, share)),
     )
 
 
@@ -103,7 +88,7 @@ def kinds_as_good(first: str, second: str, share: float, source: str) -> Claim:
         source,
         "mean difference ≥ 0",
         exact=False,
-        test=_judged(
+        test=judged(
             lambda one, other: at_least(one - other, 0.0),
             learned(first, share),
             learned(second, share),
@@ -119,7 +104,7 @@ def wider_as_good(weights: str, wide: float, narrow: float, source: str) -> Clai
         source,
         "mean difference ≥ 0",
         exact=False,
-        test=_judged(
+        test=judged(
             lambda one, other: at_least(one - other, 0.0),
             of_width(weights, wide),
             of_width(weights, narrow),
@@ -144,7 +129,7 @@ def far_above(values: Values, name: str, least: float, source: str, paper: str) 
         source,
         f"95 % interval above {least:.0%}",
         exact=False,
-        test=_judged(judge, values),
+        test=judged(judge, values),
         paper=paper,
     )
 
@@ -157,7 +142,7 @@ def more(first: Values, name: str, second: Values, other: str, source: str) -> C
         source,
         "95 % interval of the difference above 0",
         exact=False,
-        test=_judged(lambda one, two: greater(one - two), first, second),
+        test=judged(lambda one, two: greater(one - two), first, second),
     )
 
 

@@ -94,7 +94,7 @@ def random_direction(key: PRNGKeyArray, params: Params, mask: Mask) -> Params:
       [0.0, 0.0, 1.0]
     """
     drawn = _draw(jax.random.normal, key, params, mask)
-    return scaled(drawn, 1 / jnp.sqrt(dot(drawn, drawn)))
+    return scaled(drawn, 1 / norm(drawn))
 
 
 def filter_scales(params: Params, mask: Mask) -> Params:

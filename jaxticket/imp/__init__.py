@@ -1,8 +1,9 @@
 """Iterative pruning: train -> prune -> rewind, level after level, and all controls at once."""
 
+from jaxticket.imp.checking import check_variants
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.search import Progress, find_tickets
-from jaxticket.imp.variants import DEFAULT, Pruning, Retraining, Variant, check_variants
+from jaxticket.imp.variants import DEFAULT, Pruning, Retraining, Variant
 
 __all__ = [
     "DEFAULT",

@@ -15,19 +15,13 @@ from jaxticket.criteria import magnitude
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.imp.controls import train_controls
+from jaxticket.imp.lineages import Lineages, make_lineages
 from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
-from jaxticket.imp.setup import Setup, replicate_keys
+from jaxticket.imp.setup import Setup
 from jaxticket.imp.tickets import check_kept, train_tickets
-from jaxticket.imp.variants import (
-    Lineages,
-    Pruning,
-    Retraining,
-    Variant,
-    given,
-    make_lineages,
-    same_hyperparameters,
-)
+from jaxticket.imp.variants import Pruning, Retraining, Variant, given, same_hyperparameters
+from jaxticket.keys import replicate_keys
 from jaxticket.learners.base import Learner
 from jaxticket.learners.family import Family, as_family
 from jaxticket.masks.prunable import Prunable, kernels

@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
 
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
 from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion, Evidence, together
-from jaxticket.imp.variants import Lineages
+from jaxticket.imp.lineages import Lineages
 from jaxticket.keys import derive
 from jaxticket.learners.family import Family
 from jaxticket.masks.prunable import Prunable
@@ -97,23 +96,6 @@ class Setup(NamedTuple):
         state = jax.eval_shape(lambda key: self.family(given).init(key), self.lineages.keys[0])
         mask = jax.eval_shape(lambda: masks.ones(state.params, self.prunable))
         return Template(state, mask, jax.eval_shape(self.criterion.init, state.params))
-
-
-def replicate_keys(key: PRNGKeyArray, replicates: int) -> jax.Array:
-    """Derives one key a replicate, by index.
-
-    Args:
-      key: the run's key.
-      replicates: how many.
-
-    Returns:
-      Typed keys, `[replicates]`.
-
-    Example:
-      >>> replicate_keys(jax.random.key(0), 3).shape
-      (3,)
-    """
-    return jax.vmap(lambda index: derive(key, "replicate", index))(jnp.arange(replicates))
 
 
 def make_record(coordinates: list[Coordinate], trained: Trained, mask: Any) -> Record:

@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal
 
 import jax
-import numpy as np
 
 from jaxticket.allocate.base import Allocation, Counts
 from jaxticket.criteria.base import Criterion
-from jaxticket.errors import TicketError, unknown
-from jaxticket.imp.scoring import Scoring, check_scoring
-from jaxticket.protocol import Protocol
+from jaxticket.errors import TicketError
+from jaxticket.imp.scoring import Scoring
 from jaxticket.prune import schedule
 from jaxticket.rewind import Action, rewind
 from jaxticket.types import Mask
@@ -98,173 +96,6 @@ DEFAULT = Variant(
 """What a search does if it is told nothing, but for its allocation and its criterion."""
 
 
-class Lineages(NamedTuple):
-    """All searches of a sweep, a lineage for each variant and replicate, L = V · R of them.
-
-    Lineage v · R + r is replicate r of variant v. Variants that share their hyperparameters
-    share their dense networks, which are trained once, D of them.
-
-    Attributes:
-      names: the variants, `("",)` without a sweep.
-      replicates: R.
-      keys: each replicate's key, `[L]`: the same for all variants, so that they are paired.
-      hyperparameters: `float[L]` or `int[L]` leaves, `()` without.
-      criteria: those that differ.
-      pruners: an index into `criteria`, a selection and what counts in its terms, each.
-      pruner: `int32[L]`, the index of each lineage's pruner.
-      schedules: by variant, what each level keeps.
-      begins: `int32[L]`, the step k.
-      moments: `bool[L]`, whether moments are rewound too.
-      keeps_weights: `bool[L]`, whether the trained weights stay.
-      keeps_rate: `bool[L]`, whether schedules go on from their end.
-      oneshot: `bool[L]`, whether masks are made from the trained dense network.
-      at_start: `bool[L]`, whether masks are made before training.
-      scorings: by variant, which examples its criterion is given; `None` where it needs none.
-      actions: those that differ.
-      action: `int32[L]`, the index of each lineage's action.
-      repulsion: `float32[L]`, the λ_r of each lineage.
-      dense: `int64[L]`, the dense network that each lineage begins with.
-      dense_lineages: `int64[D]`, the first lineage of each dense network.
-    """
-
-    names: tuple[str, ...]
-    replicates: int
-    keys: jax.Array
-    hyperparameters: Any
-    criteria: tuple[Criterion, ...]
-    pruners: tuple[tuple[int, Any, Any], ...]
-    pruner: np.ndarray
-    schedules: dict[str, tuple[Counts, ...]]
-    begins: np.ndarray
-    moments: np.ndarray
-    keeps_weights: np.ndarray
-    keeps_rate: np.ndarray
-    oneshot: np.ndarray
-    at_start: np.ndarray
-    scorings: tuple[Scoring | None, ...]
-    actions: tuple[Action, ...]
-    action: np.ndarray
-    repulsion: np.ndarray
-    dense: np.ndarray
-    dense_lineages: np.ndarray
-
-    @property
-    def number(self) -> int:
-        """L."""
-        return len(self.begins)
-
-    def place(self, variant: str, replicate: int) -> int:
-        """Gives the place of a lineage."""
-        return self.names.index(variant) * self.replicates + replicate
-
-    def name(self, index: int) -> tuple[str, int]:
-        """Gives the variant and the replicate of a lineage."""
-        variant, replicate = divmod(index, self.replicates)
-        return self.names[variant], replicate
-
-    def counts(self, level: int) -> Counts:
-        """Gives what all lineages keep at a level: `int32[L]` by path, 0 where not asked for."""
-        mine = [self.schedules[self.name(index)[0]][level] for index in range(self.number)]
-        paths = dict.fromkeys(path for counts in mine for path in counts)
-        return {path: np.array([c.get(path, 0) for c in mine], np.int32) for path in paths}
-
-
-def make_lineages(
-    variants: Mapping[str, Variant],
-    default: Variant,
-    keys: jax.Array,
-    dense: Mask,
-    levels: int,
-    protocol: Protocol,
-    *,
-    empty_layers: bool = False,
-) -> Lineages:
-    """Checks a sweep and lays it out as one population.
-
-    Args:
-      variants: by name; without a sweep one of the name `""`.
-      default: what is filled in, without a `None` but for hyperparameters.
-      keys: the replicates' keys.
-      dense: the dense mask, concrete.
-      levels: number of levels.
-      protocol: says where training ends.
-      empty_layers: whether a layer may lose its last weight.
-
-    Returns:
-      The lineages.
-
-    Raises:
-      TicketError: for a variant that cannot run, by name.
-      MaskError: for a schedule that would empty a layer.
-    """
-    chosen = check_variants(variants, default, protocol)
-    criteria = _distinct(variant.criterion for variant in chosen.values())
-    each_pruner = [
-        (_place(criteria, variant.criterion), allocation.select, allocation.kept)
-        for variant in chosen.values()
-        for allocation in [_required(variant.allocation)]
-    ]
-    pruners = _distinct(each_pruner)
-    actions = _distinct(variant.action for variant in chosen.values())
-    replicates = keys.shape[0]
-    each = lambda values, dtype: np.repeat(np.array(list(values), dtype), replicates)  # noqa: E731
-    groups = same_hyperparameters(chosen)
-    roots = _distinct(groups)
-    dense_of = np.array([_place(roots, group) for group in groups])
-    places = np.arange(replicates)
-    return Lineages(
-        names=tuple(chosen),
-        replicates=replicates,
-        keys=keys[np.tile(places, len(chosen))],
-        hyperparameters=_stacked(chosen, replicates),
-        criteria=criteria,
-        pruners=pruners,
-        pruner=each([_place(pruners, pruner) for pruner in each_pruner], np.int32),
-        schedules=make_schedules(chosen, dense, levels, empty_layers=empty_layers),
-        begins=each([variant.rewind_step for variant in chosen.values()], np.int32),
-        moments=each([variant.rewind_moments for variant in chosen.values()], bool),
-        keeps_weights=each([v.retraining != "weights" for v in chosen.values()], bool),
-        keeps_rate=each([v.retraining == "fine_tuning" for v in chosen.values()], bool),
-        oneshot=each([v.pruning == "oneshot" for v in chosen.values()], bool),
-        at_start=each([v.pruning == "at_start" for v in chosen.values()], bool),
-        scorings=_scorings(chosen),
-        actions=actions,
-        action=each([_place(actions, variant.action) for variant in chosen.values()], np.int32),
-        repulsion=each([variant.repulsion for variant in chosen.values()], np.float32),
-        dense=(dense_of[:, None] * replicates + places).ravel(),
-        dense_lineages=(np.array(roots)[:, None] * replicates + places).ravel(),
-    )
-
-
-def check_variants(
-    variants: Mapping[str, Variant], default: Variant, protocol: Protocol
-) -> dict[str, Variant]:
-    """Fills in what variants leave open, and checks what can be checked before anything runs.
-
-    Args:
-      variants: by name; without a sweep one of the name `""`.
-      default: what is filled in.
-      protocol: says where training ends.
-
-    Returns:
-      The variants, whole.
-
-    Raises:
-      TicketError: for a variant that cannot run, by name.
-
-    Example:
-      >>> check_variants({"late": Variant(rewind_step=9)}, DEFAULT, Protocol(9, 1, 3))
-      Traceback (most recent call last):
-      ...
-      jaxticket.errors.TicketError: variant 'late': rewind step: got 9, expected 0 to 8, before \
-the end of training at step 9
-    """
-    chosen = {name: variant.over(default) for name, variant in variants.items()}
-    for name, variant in chosen.items():
-        _check(name, variant, protocol)
-    return chosen
-
-
 def make_schedules(
     chosen: Mapping[str, Variant], dense: Mask, levels: int, *, empty_layers: bool = False
 ) -> dict[str, tuple[Counts, ...]]:
@@ -285,7 +116,7 @@ def make_schedules(
     made = {}
     for name, variant in chosen.items():
         try:
-            allocation = _required(variant.allocation)
+            allocation = whole(variant.allocation)
             made[name] = schedule(allocation, dense, levels, empty_layers=empty_layers)
         except TicketError as error:
             raise type(error)(f"variant {name!r}: {error}" if name else str(error)) from None
@@ -295,41 +126,6 @@ def make_schedules(
 def given(variant: Variant) -> Any:
     """Gives what a variant's learner is made from; `()` where nothing is swept."""
     return () if variant.hyperparameters is None else variant.hyperparameters
-
-
-def _check(name: str, variant: Variant, protocol: Protocol) -> None:
-    if variant.retraining not in get_args(Retraining):
-        what = f"retraining of variant {name!r}" if name else "retraining"
-        raise unknown(what, str(variant.retraining), get_args(Retraining))
-    if variant.pruning not in get_args(Pruning):
-        what = f"pruning of variant {name!r}" if name else "pruning"
-        raise unknown(what, str(variant.pruning), get_args(Pruning))
-    if variant.pruning != "iterative" and variant.retraining != "weights":
-        raise TicketError(
-            f"variant {name!r}: got pruning {variant.pruning!r} with retraining "
-            f"{variant.retraining!r}, expected 'weights': the others go on from the weights of the "
-            "level before, which such a mask was not made from"
-        )
-    check_scoring(_required(variant.scoring), f"scoring of variant {name!r}" if name else "scoring")
-    if not np.isfinite(_required(variant.repulsion)):
-        raise TicketError(
-            f"{f'repulsion of variant {name!r}' if name else 'repulsion'}: got "
-            f"{variant.repulsion}, expected a finite number: above 0 repels, below 0 attracts"
-        )
-    if variant.rewind_moments and variant.retraining != "weights":
-        raise TicketError(
-            f"variant {name!r}: got rewind_moments with retraining {variant.retraining!r}, "
-            "expected it with 'weights' only: moments at step k belong to the weights at step k"
-        )
-    if variant.rewind_moments and variant.action is not rewind:
-        raise TicketError(
-            f"variant {name!r}: got rewind_moments with an action that changes the weights, "
-            "expected rewind.rewind: moments at step k belong to the weights at step k"
-        )
-    try:
-        protocol.boundaries(_required(variant.rewind_step))
-    except TicketError as error:
-        raise TicketError(f"variant {name!r}: {error}" if name else str(error)) from None
 
 
 def same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:
@@ -361,41 +157,18 @@ def same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:
     return [described.index(one) for one in described]
 
 
-def _scorings(chosen: Mapping[str, Variant]) -> tuple[Scoring | None, ...]:
-    needed = ["examples" in _required(variant.criterion).reads for variant in chosen.values()]
-    pairs = zip(needed, chosen.values(), strict=True)
-    scorings = tuple(variant.scoring if needs else None for needs, variant in pairs)
-    numbers = {scoring.number for scoring in scorings if scoring is not None}
-    if len(numbers) > 1:
-        raise TicketError(
-            f"variants: got scoring with {sorted(numbers)} examples, expected the same number in "
-            "all variants whose criterion needs data"
-        )
-    return scorings
+def whole(value: Any) -> Any:
+    """Tells type checkers that a field of a variant from `check_variants` is not `None`.
 
+    Args:
+      value: of the field.
 
-def _stacked(chosen: Mapping[str, Variant], replicates: int) -> Any:
-    def stack(*values: Any) -> np.ndarray:
-        together = np.array(values)
-        kind = np.int32 if together.dtype.kind in "iu" else np.float32
-        return np.repeat(together.astype(kind), replicates)
+    Returns:
+      The value.
 
-    trees = [variant.hyperparameters for variant in chosen.values()]
-    return () if trees[0] is None else jax.tree.map(stack, *trees)
-
-
-def _distinct(things: Any) -> tuple[Any, ...]:
-    found: list[Any] = []
-    for thing in things:
-        if thing not in found:
-            found.append(thing)
-    return tuple(found)
-
-
-def _place(things: tuple[Any, ...], thing: Any) -> int:
-    return things.index(thing)
-
-
-def _required(value: Any) -> Any:
+    Example:
+      >>> whole(0)
+      0
+    """
     assert value is not None, "find_tickets fills it in"
     return value

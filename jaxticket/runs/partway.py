@@ -41,19 +41,23 @@ class PartwayFile:
 
     def save(self, content: dict[str, Any]) -> None:
         """Keeps a population; returns when it is safe. A line says so where it cannot be."""
-        try:
-            hosts.once(lambda: self._write(dict(_flat(content))))
-        except OSError as error:
-            # What is finished is kept elsewhere, so training may go on.
-            print_note(f"{self.path}: cannot be written ({error.strerror}); training goes on")
+        note = hosts.once(lambda: self._write(dict(_flat(content))))
+        if note is not None:
+            print_note(note)
 
     def clear(self) -> None:
         """Removes what is kept, once nothing is in training any more."""
         hosts.once(lambda: self.path.unlink(missing_ok=True))
 
-    def _write(self, arrays: dict[str, Any]) -> None:
-        with replacing(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+    def _write(self, arrays: dict[str, Any]) -> str | None:
+        """Writes the file, or says why not: the other processes wait for a word of this one."""
+        try:
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+        except OSError as error:
+            # What is finished is kept elsewhere, so training may go on.
+            return f"{self.path}: cannot be written ({error.strerror}); training goes on"
+        return None
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:

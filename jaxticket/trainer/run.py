@@ -3,7 +3,6 @@
 import contextlib
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,52 +10,17 @@ import numpy as np
 from jaxticket.costs import Ledger, flops_of
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
-from jaxticket.learners.base import Learner, LearnerState
+from jaxticket.learners.base import Learner
 from jaxticket.learners.family import Family, as_family
-from jaxticket.population import Fitting, Plan, join, pad, to_host
+from jaxticket.population import Fitting, Plan, join, pad
 from jaxticket.protocol import Protocol
-from jaxticket.train.steps import Training, batch_shapes
-from jaxticket.trainer.partway import Keeper, Keeping, Partway
+from jaxticket.train.steps import batch_shapes
+from jaxticket.trainer.networks import Networks, Trained
+from jaxticket.trainer.partway import Keeper, Keeping
+from jaxticket.trainer.piece import Asked, Piece
 from jaxticket.trainer.placement import as_stream, place
-from jaxticket.trainer.segments import Interval, held, streamed
-from jaxticket.types import Data, Mask
-
-
-class Networks(NamedTuple):
-    """Networks about to be trained, along axis 0.
-
-    Attributes:
-      states: the learner's states, masked.
-      masks: which weights are kept.
-      keys: typed keys, one a network.
-      hyperparameters: what each network's learner is made from; `()` if all have the same.
-      begins: `int32[P]`, each network's own first step; `()` if all begin where training starts.
-      observed: what the criterion observed before `states`; `()` to begin anew.
-    """
-
-    states: LearnerState
-    masks: Mask
-    keys: jax.Array
-    hyperparameters: Any = ()
-    begins: Any = ()
-    observed: Any = ()
-
-
-class Trained(NamedTuple):
-    """Networks after training, on the host.
-
-    Attributes:
-      training: learner states and what the criterion observed.
-      steps: `int64[evaluations]`.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins.
-      snapshots: the learner's states by step, for the steps that were asked for.
-    """
-
-    training: Training
-    steps: np.ndarray
-    curves: dict[str, np.ndarray]
-    snapshots: dict[int, LearnerState]
-
+from jaxticket.trainer.segments import held, streamed
+from jaxticket.types import Data
 
 Trainer = Callable[..., Trained]
 
@@ -112,63 +76,31 @@ def trainer(
         segments = held(family, criterion, protocol, data, plan, ledger)
     fitting: dict[int, Fitting] = {}
 
-    def run(networks: Networks, size: int, **options: Any) -> Trained:
-        _count_flops(ledger, family, protocol, data, networks)
-        fits = fitting.setdefault(size, Fitting(size, ledger.note))
-        stops = tuple(sorted(set(np.asarray(networks.begins, np.int64).tolist())))
-        pieces = fits.run(lambda piece, size: one_piece(piece, size, stops, **options), networks)
-        together = join(pieces)
-        return together._replace(steps=pieces[0].steps)
-
-    def one_piece(
+    def run(
         networks: Networks,
         size: int,
-        stops: tuple[int, ...],
         *,
         start: int = 0,
         snapshots: tuple[int, ...] = (),
         on_segment: Callable[[int, dict[str, np.ndarray]], None] | None = None,
     ) -> Trained:
-        number = networks.keys.shape[0]
-        begins = np.broadcast_to(networks.begins if np.size(networks.begins) else start, number)
+        _count_flops(ledger, family, protocol, data, networks)
         grid = protocol.boundaries(start)
         check_snapshots(protocol, start, snapshots)
-        intervals = _intervals(start, grid, (*stops, *snapshots))
-        training, raised, kept, rows, current = None, None, {}, {}, networks
-        observed = jax.eval_shape(criterion.init, networks.states.params)
-        if partway := keeping.resume(networks, start, (networks.states, observed)):
-            kept, rows, here = partway.snapshots, partway.rows, partway.stop
-            intervals = [interval for interval in intervals if interval.stop > here]
-            current = networks._replace(states=partway.learner, observed=partway.observed)
-            if on_segment is not None:
-                on_segment(_made(begins, start, here), rows[here])
-        with contextlib.closing(segments(pad(current, size), number, intervals)) as reached:
-            for interval, (training, metrics) in zip(intervals, reached, strict=True):
-                metrics, stop = _first(metrics, number), interval.stop
-                made = _made(begins, interval.start, stop)
-                ledger.network_steps += made
-                if stop in grid or stop in stops:
-                    # A stop off the grid is the first evaluation of those that begin there.
-                    evaluated = begins <= stop if stop in grid else begins == stop
-                    rows[stop] = _only(metrics, evaluated)
-                if stop in snapshots:
-                    kept[stop] = _first(training.learner, number)
-                raised = raised or _tell(on_segment, made, metrics)
-                # Between two evaluations there are sums, which are not kept.
-                if stop not in grid:
-                    continue
-                if stop < protocol.steps and (raised or keeping.due):
-                    with ledger.phase("checkpoint"):
-                        learner, observed, _ = _first(training, number)
-                        keeping.keep(
-                            networks, start, Partway("", stop, learner, observed, rows, kept)
-                        )
-                if raised:
-                    raise raised
-            trained = _first(training, number)
-        names = rows[protocol.steps]
-        curves = {name: np.stack([row[name] for row in rows.values()], axis=1) for name in names}
-        return Trained(trained, np.array(list(rows)), curves, kept)
+        stops = tuple(sorted(set(np.asarray(networks.begins, np.int64).tolist())))
+        asked = Asked(start, grid, stops, snapshots, on_segment)
+        fits = fitting.setdefault(size, Fitting(size, ledger.note))
+        pieces = fits.run(lambda piece, size: one_piece(piece, size, asked), networks)
+        return join(pieces)._replace(steps=pieces[0].steps)
+
+    def one_piece(networks: Networks, size: int, asked: Asked) -> Trained:
+        piece, training = Piece(networks, asked, keeping, ledger), None
+        current = piece.resume(jax.eval_shape(criterion.init, networks.states.params))
+        reached = segments(pad(current, size), piece.number, piece.intervals)
+        with contextlib.closing(reached):
+            for interval, (training, metrics) in zip(piece.intervals, reached, strict=True):
+                piece.reach(interval, training, metrics)
+            return piece.trained(training)
 
     return run
 
@@ -194,31 +126,6 @@ def check_snapshots(protocol: Protocol, start: int, snapshots: tuple[int, ...]) 
         )
 
 
-def _intervals(start: int, evaluations: tuple[int, ...], others: tuple[int, ...]) -> list[Interval]:
-    """Lists the intervals between stops; other stops do not cut what is averaged over."""
-    intervals, here, since = [], start, start
-    for stop in sorted({*evaluations, *others}):
-        intervals.append(Interval(here, stop, since))
-        here, since = stop, stop if stop in evaluations else since
-    return intervals
-
-
-def _made(begins: np.ndarray, start: int, stop: int) -> int:
-    return int((stop - np.clip(begins, start, stop)).sum())
-
-
-def _tell(
-    on_segment: Callable[..., None] | None, made: int, metrics: dict[str, np.ndarray]
-) -> BaseException | None:
-    """Tells, and gives back what was raised, so that the networks can be kept before it goes on."""
-    try:
-        if on_segment is not None:
-            on_segment(made, metrics)
-    except BaseException as error:
-        return error
-    return None
-
-
 def _count_flops(
     ledger: Ledger, family: Family, protocol: Protocol, data: Data, networks: Networks
 ) -> None:
@@ -235,11 +142,3 @@ def _count_flops(
         else:
             step = lambda given, *of_step: family(given).step(*of_step)  # noqa: E731
             ledger.flops_a_step = flops_of(step, one.hyperparameters, *of_step)
-
-
-def _only(metrics: dict[str, np.ndarray], evaluated: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.where(evaluated, values, np.nan) for name, values in metrics.items()}
-
-
-def _first(tree: Any, number: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[:number], to_host(tree))

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from jaxticket.errors import TicketError, unknown
-from jaxticket.keys import derive
+from jaxticket.keys import replicate_keys
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.records import Result
 from jaxticket.transfer.carrying import check_arms
@@ -82,7 +81,7 @@ def gather(
     return Start(
         ticket=ticket,
         state=take(target.origin.rewound, to_rows),
-        key=_replicate_keys(key, np.array([name.replicate for name in names], np.int32)),
+        key=replicate_keys(key, target.replicates)[np.array([n.replicate for n in names])],
         level=np.array([name.level for name in names], np.int32),
         arm=np.array([arms.index(name.arm) for name in names], np.int32),
         hyperparameters=_stacked(names, hyperparameters),
@@ -91,11 +90,6 @@ def gather(
 
 def _row(result: Result, variant: str, replicate: int) -> int:
     return result.variants.index(variant) * result.replicates + replicate
-
-
-def _replicate_keys(key: PRNGKeyArray, replicates: np.ndarray) -> jax.Array:
-    # As `find_tickets` derives them, from the index alone.
-    return jax.vmap(lambda index: derive(key, "replicate", index))(jnp.asarray(replicates))
 
 
 def _stacked(names: Sequence[Transfer], given: Mapping[str, Any] | None) -> Any:

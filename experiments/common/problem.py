@@ -1,0 +1,95 @@
+"""A configuration, made ready to run on its data."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments.common.configuration import Configuration
+from jaxticket import data, prune, recipes
+from jaxticket.imp import Variant
+from jaxticket.masks import ones
+from jaxticket.population import Plan
+from jaxticket.protocol import Protocol
+from jaxticket.recipes import make_allocation, make_protocol, make_prunable
+from jaxticket.recipes.searching import steps_an_epoch
+
+Variants = Mapping[str, Variant] | None
+"""Of a sweep by name; `None` without one."""
+
+
+class Problem(NamedTuple):
+    """A configuration, made ready to run on its data.
+
+    Attributes:
+      config: the configuration.
+      dataset: the data.
+      family: the learner of a network with given hyperparameters.
+      protocol: how long networks train.
+      shapes: of one network's params.
+      steps_an_epoch: by which a `Step` is read.
+      plan: how populations run.
+      variants: of the sweep that is run, or of the run that is read; `None` without one.
+    """
+
+    config: Any
+    dataset: data.Dataset
+    family: Callable[[Any], Any]
+    protocol: Protocol
+    shapes: Any
+    steps_an_epoch: int
+    plan: Plan
+    variants: Variants = None
+
+    def allocation(self, **changes: Any) -> Any:
+        """Makes the allocation of the configuration with some fields changed."""
+        return make_allocation(dataclasses.replace(self.config, **changes), self.shapes)
+
+    @property
+    def splits(self) -> dict[str, Any]:
+        """The data by split."""
+        dataset = self.dataset
+        return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+
+
+def recipe_family(config: Any, dataset: data.Dataset) -> Callable[[Any], Any]:
+    """Makes the family of learners that a recipe describes."""
+    return recipes.make_family(config, dataset, config.precision)
+
+
+def make_problem(
+    config: Configuration,
+    dataset: data.Dataset,
+    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = recipe_family,
+) -> Problem:
+    """Makes a configuration ready to run on its data, and checks that both fit.
+
+    Args:
+      config: the configuration, checked.
+      dataset: the data.
+      make_family: of the experiment.
+
+    Returns:
+      The problem, its plan that of one network.
+
+    Raises:
+      TicketError: for a network, a batch size or a schedule that does not fit.
+    """
+    examples = len(dataset.train.labels)
+    protocol = make_protocol(config, examples, config.evaluate_every)
+    family = make_family(config, dataset)
+    shapes = jax.eval_shape(family({}).init, jax.random.key(0)).params
+    problem = Problem(
+        config=config,
+        dataset=dataset,
+        family=family,
+        protocol=protocol,
+        shapes=shapes,
+        steps_an_epoch=steps_an_epoch(config, examples),
+        plan=Plan("map"),
+    )
+    protocol.boundaries(config.rewind_step.at(problem.steps_an_epoch))
+    dense = ones(shapes, make_prunable(config))
+    prune.schedule(problem.allocation(), dense, config.levels, empty_layers=config.empty_layers)
+    return problem

@@ -1,0 +1,161 @@
+"""A piece of a population on its way: what the host sees, tells and keeps of it at every stop."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxticket.costs import Ledger
+from jaxticket.population import to_host
+from jaxticket.train.steps import Training
+from jaxticket.trainer.networks import Networks, Trained
+from jaxticket.trainer.partway import Keeping, Partway
+from jaxticket.trainer.segments import Interval
+from jaxticket.types import Metrics
+
+
+class Asked(NamedTuple):
+    """What a call of the trainer asks for, the same for all its pieces.
+
+    Attributes:
+      start: the step that training starts at.
+      grid: the steps of the evaluations, from the start to the end.
+      stops: the steps at which networks of any piece begin.
+      snapshots: the steps whose states are wanted.
+      on_segment: is told of every interval; see `trainer`.
+    """
+
+    start: int
+    grid: tuple[int, ...]
+    stops: tuple[int, ...]
+    snapshots: tuple[int, ...]
+    on_segment: Callable[[int, dict[str, np.ndarray]], None] | None
+
+
+class Piece:
+    """Networks that train together, and what there is of them until now."""
+
+    def __init__(self, networks: Networks, asked: Asked, keeping: Keeping, ledger: Ledger) -> None:
+        """Begins where training starts.
+
+        Args:
+          networks: the piece.
+          asked: what is wanted of it.
+          keeping: decides when it is kept.
+          ledger: counts its steps.
+        """
+        self.number = networks.keys.shape[0]
+        self.intervals = _intervals(asked.start, asked.grid, (*asked.stops, *asked.snapshots))
+        self._networks, self._asked = networks, asked
+        self._keeping, self._ledger = keeping, ledger
+        begins = networks.begins if np.size(networks.begins) else asked.start
+        self._begins = np.broadcast_to(begins, self.number)
+        self._rows: dict[int, dict[str, np.ndarray]] = {}
+        self._snapshots: dict[int, Any] = {}
+        self._raised: BaseException | None = None
+
+    def resume(self, observed: Any) -> Networks:
+        """Goes to where an earlier process left these networks, if one did.
+
+        Args:
+          observed: of the structure of what the criterion observes.
+
+        Returns:
+          The networks, from which `intervals` go on.
+        """
+        networks, start = self._networks, self._asked.start
+        partway = self._keeping.resume(networks, start, (networks.states, observed))
+        if partway is None:
+            return networks
+        here, self._rows, self._snapshots = partway.stop, partway.rows, partway.snapshots
+        self.intervals = [interval for interval in self.intervals if interval.stop > here]
+        if self._asked.on_segment is not None:
+            self._asked.on_segment(self._made(start, here), self._rows[here])
+        return networks._replace(states=partway.learner, observed=partway.observed)
+
+    def reach(self, interval: Interval, training: Training, metrics: Metrics) -> None:
+        """Notes what there is at the end of an interval, tells it, and keeps the piece if need be.
+
+        Args:
+          interval: that has ended.
+          training: what the networks carry there, padding included.
+          metrics: of the evaluation there, likewise.
+
+        Raises:
+          BaseException: that `on_segment` raised, once the networks can be kept.
+        """
+        metrics, stop = _first(metrics, self.number), interval.stop
+        made = self._made(interval.start, stop)
+        self._ledger.network_steps += made
+        self._evaluate(stop, metrics)
+        if stop in self._asked.snapshots:
+            self._snapshots[stop] = _first(training.learner, self.number)
+        self._raised = self._raised or _tell(self._asked.on_segment, made, metrics)
+        # Between two evaluations there are sums, which are not kept.
+        if stop in self._asked.grid:
+            self._keep(stop, training)
+            if self._raised:
+                raise self._raised
+
+    def trained(self, training: Any) -> Trained:
+        """Gives the piece at the end of its training.
+
+        Args:
+          training: what the networks carry there, padding included.
+
+        Returns:
+          The networks, without the padding.
+        """
+        names = self._rows[self._asked.grid[-1]]
+        curves = {
+            name: np.stack([row[name] for row in self._rows.values()], axis=1) for name in names
+        }
+        steps = np.array(list(self._rows))
+        return Trained(_first(training, self.number), steps, curves, self._snapshots)
+
+    def _made(self, start: int, stop: int) -> int:
+        return int((stop - np.clip(self._begins, start, stop)).sum())
+
+    def _evaluate(self, stop: int, metrics: dict[str, np.ndarray]) -> None:
+        """Takes the metrics of those that are evaluated here; NaN of the others."""
+        on_grid = stop in self._asked.grid
+        if on_grid or stop in self._asked.stops:
+            # A stop off the grid is the first evaluation of those that begin there.
+            evaluated = self._begins <= stop if on_grid else self._begins == stop
+            self._rows[stop] = {
+                name: np.where(evaluated, values, np.nan) for name, values in metrics.items()
+            }
+
+    def _keep(self, stop: int, training: Training) -> None:
+        if stop == self._asked.grid[-1] or not (self._raised or self._keeping.due):
+            return
+        with self._ledger.phase("checkpoint"):
+            learner, observed, _ = _first(training, self.number)
+            partway = Partway("", stop, learner, observed, self._rows, self._snapshots)
+            self._keeping.keep(self._networks, self._asked.start, partway)
+
+
+def _intervals(start: int, evaluations: tuple[int, ...], others: tuple[int, ...]) -> list[Interval]:
+    """Lists the intervals between stops; other stops do not cut what is averaged over."""
+    intervals, here, since = [], start, start
+    for stop in sorted({*evaluations, *others}):
+        intervals.append(Interval(here, stop, since))
+        here, since = stop, stop if stop in evaluations else since
+    return intervals
+
+
+def _tell(
+    on_segment: Callable[..., None] | None, made: int, metrics: dict[str, np.ndarray]
+) -> BaseException | None:
+    """Tells, and gives back what was raised, so that the networks can be kept before it goes on."""
+    try:
+        if on_segment is not None:
+            on_segment(made, metrics)
+    except BaseException as error:
+        return error
+    return None
+
+
+def _first(tree: Any, number: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:number], to_host(tree))
