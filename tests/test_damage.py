@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fuzz
 import fuzz_kinds
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -216,6 +217,17 @@ def test_a_folder_of_checkpoints_of_something_else_is_never_discarded(tmp_path):
     with pytest.raises(TicketError, match="holds other files"):
         runs.RunDirectory("lenet", fuzz_kinds.config(), tmp_path, fresh=True)
     assert (tmp_path / "checkpoints" / "0").is_dir()
+
+
+def test_damaged_results_never_reach_hdf5(run, monkeypatch):
+    """It has read damaged strings for ever."""
+    monkeypatch.setattr(h5py, "File", lambda *_: pytest.fail("opened"))
+    file = run / "results.nc"
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:-80], whole.replace(b"2", b"3"), whole + b"\n"):
+        file.write_bytes(damaged)
+        with pytest.raises(TicketError, match=r"results.nc: cannot be read .*damaged"):
+            runs.read_results(file)
 
 
 def test_edited_numbers_are_found_out(run):

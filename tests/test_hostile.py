@@ -19,6 +19,7 @@ from jaxticket.data.idx import read_idx
 from jaxticket.runs.json_files import checksum
 from jaxticket.runs.manifest import write_manifest
 from jaxticket.runs.partway import PartwayFile
+from jaxticket.runs.results_file import seal_results
 
 ROOT = Path(__file__).parents[1]
 
@@ -263,10 +264,13 @@ def repeated(file):
     "add", [external_link, soft_link, virtual, external, huge, packed, folder, repeated]
 )
 def test_results_that_declare_what_is_not_theirs_are_refused(add, run):
+    content = (run / "results.nc").read_bytes()
+    (run / "results.nc").write_bytes(content[: content.rindex(b"\nsha256 ")])
     with h5py.File(run / "results.nc", "a") as file:
         if add is external_link:
             del file["test_loss" if "test_loss" in file else "train_loss"]
         add(file)
+    seal_results(run / "results.nc")
     assert "results.nc: cannot be read (ValueError" in refused(lambda: runs.load(run).results)
 
 

@@ -1,8 +1,12 @@
-"""Results in a netCDF file that carries its own checksum."""
+"""Results in a netCDF file whose last line is its checksum.
+
+HDF5 ignores what stands behind its data. No damaged file may reach it: some it reads for ever.
+"""
 
 import hashlib
-import json
 import math
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +21,17 @@ from jaxticket.runs.json_files import SCHEMA
 if TYPE_CHECKING:
     import xarray
 
-_SEAL = ("schema", "run", "sha256")
+_SEAL = "the sha256 of all before it is the last line"
+"""An attribute that says so; with it, a file without that line is told from an older one."""
+
+_LINE = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
+_LENGTH = len("\nsha256 ") + 64 + len("\n")
 
 
 def write_results(path: Path, dataset: "xarray.Dataset", run: str = "") -> None:
-    """Writes a dataset as netCDF 4; the same dataset gives the same bytes.
+    """Writes a dataset as netCDF 4 and a checksum; the same dataset gives the same bytes.
 
-    Its attributes gain the schema's version and a checksum of everything in it.
+    Its attributes gain the schema's version and which run it is of.
 
     Args:
       path: the file.
@@ -33,10 +41,21 @@ def write_results(path: Path, dataset: "xarray.Dataset", run: str = "") -> None:
     Raises:
       StorageError: if it cannot be written.
     """
-    named = dataset.assign_attrs(schema=SCHEMA, run=run)
-    sealed = named.assign_attrs(sha256=_checksum(named))
+    named = dataset.assign_attrs(schema=SCHEMA, run=run, seal=_SEAL)
     with storing(path), replacing(path) as temporary:
-        sealed.to_netcdf(temporary, engine="h5netcdf")
+        named.to_netcdf(temporary, engine="h5netcdf")
+        seal_results(temporary)
+
+
+def seal_results(path: Path) -> None:
+    """Writes the sha256 of a file behind it.
+
+    Args:
+      path: of a netCDF file.
+    """
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("ab") as file:
+        file.write(f"\nsha256 {found}\n".encode())
 
 
 def read_results(path: Path, run: str | None = None) -> "xarray.Dataset":
@@ -58,8 +77,9 @@ def read_results(path: Path, run: str | None = None) -> "xarray.Dataset":
     if not path.is_file():
         raise TicketError(f"{path}: not there; the run has not finished, so rerun its command")
     try:
+        _check_bytes(path)
         _check_declared(path)
-        return _unsealed(xarray.load_dataset(path, engine="h5netcdf"), run)
+        return _checked(xarray.load_dataset(path, engine="h5netcdf"), run)
     except Exception as error:  # whatever HDF5 and its readers make of damaged files
         text = " ".join(str(error).split())[:200]
         raise DamagedError(
@@ -69,55 +89,38 @@ def read_results(path: Path, run: str | None = None) -> "xarray.Dataset":
         ) from None
 
 
-def _unsealed(dataset: "xarray.Dataset", run: str | None) -> "xarray.Dataset":
-    """Takes version, run and checksum off, if they are right."""
+def _check_bytes(path: Path) -> None:
+    """Checks the last line of a file that has or should have one."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if path.stat().st_size > memory:
+        raise ValueError(f"more than the {memory} bytes of this machine's memory")
+    content = path.read_bytes()
+    line = _LINE.fullmatch(content[-_LENGTH:])
+    if line is None:
+        if b"sha256" in content:
+            raise ValueError("it has lost the line with its sha256, so it was damaged")
+        return
+    if hashlib.sha256(content[:-_LENGTH]).hexdigest() != line[1].decode():
+        raise ValueError("its sha256 is not that of its content, so it was damaged or edited")
+
+
+def _checked(dataset: "xarray.Dataset", run: str | None) -> "xarray.Dataset":
+    """Takes version and run off, and checks what may be printed."""
     for name, variable in dataset.variables.items():
         check_text(str(name))
         if variable.dtype.kind in "OU":
             for text in variable.values.flat:
                 check_text(str(text))
-    attributes = dict(dataset.attrs)
-    seal = {name: attributes[name] for name in _SEAL if name in attributes}
-    if not seal:
-        return dataset
-    if set(seal) != set(_SEAL) or int(seal["schema"]) > SCHEMA:
-        raise ValueError(f"schema {seal.get('schema')}, expected {SCHEMA} with a sha256")
-    del attributes["sha256"]
-    if seal["sha256"] != _checksum(_with_attributes(dataset, attributes)):
-        raise ValueError("its sha256 is not that of its content, so it was damaged or edited")
-    if run is not None and seal["run"] not in ("", run):
-        raise ValueError(f"it is of the run {seal['run']!r}, not of {run!r}")
-    left = {name: value for name, value in attributes.items() if name not in _SEAL}
-    return _with_attributes(dataset, left)
-
-
-def _with_attributes(dataset: "xarray.Dataset", attributes: dict[Any, Any]) -> "xarray.Dataset":
+    attributes: dict[Any, Any] = dict(dataset.attrs)
+    schema, of = attributes.pop("schema", 0), attributes.pop("run", "")
+    if int(schema) > SCHEMA:
+        raise ValueError(f"schema {schema}, this version knows {SCHEMA}: update it")
+    if run is not None and of not in ("", run):
+        raise ValueError(f"it is of the run {of!r}, not of {run!r}")
+    attributes.pop("seal", None)
     copied = dataset.copy()
     copied.attrs = attributes
     return copied
-
-
-def _checksum(dataset: "xarray.Dataset") -> str:
-    """Computes the sha256 of names, dimensions, attributes, dtypes and values, in sorted order."""
-    found = hashlib.sha256(_described(dataset.attrs))
-    for name, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0])):
-        values = np.ascontiguousarray(variable.values)
-        text = values.dtype.kind in "OU"
-        kind = "text" if text else values.dtype.str
-        coordinate = name in dataset.coords
-        head = [str(name), coordinate, list(variable.dims), list(values.shape), kind]
-        found.update(json.dumps(head).encode() + _described(variable.attrs))
-        if text:
-            found.update(json.dumps([str(one) for one in values.flat]).encode())
-        else:
-            found.update(values.reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
-
-
-def _described(attributes: dict[Any, Any]) -> bytes:
-    """Gives attributes as bytes; NumPy's numbers as those that they stand for."""
-    plain = {str(name): np.ravel(value).tolist() for name, value in attributes.items()}
-    return json.dumps(plain, sort_keys=True).encode()
 
 
 def _check_declared(path: Path) -> None:
