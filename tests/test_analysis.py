@@ -182,5 +182,8 @@ def test_a_verdict_says_where_the_claim_comes_from():
             "interval": None,
             "replicates": None,
             "holds": False,
+            "p_value": None,
+            "p_value_corrected": None,
+            "holds_corrected": None,
         }
     ]

@@ -5,12 +5,23 @@ import importlib
 import io
 import json
 
+import cases
 import jax
 import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import compaction, convolution, limit, overhead, peers, presets, scaling
+from benchmarks import (
+    compaction,
+    convolution,
+    coverage,
+    differential,
+    limit,
+    overhead,
+    peers,
+    presets,
+    scaling,
+)
 from benchmarks.__main__ import questions
 from benchmarks.common import machine, networks, problems
 from benchmarks.common.least import least_of
@@ -65,7 +76,7 @@ def run(name, *arguments):
 
 
 def test_all_benchmarks_are_listed():
-    assert list(questions()) == sorted([*MAINS, "convolution"])
+    assert list(questions()) == sorted([*MAINS, "convolution", "coverage", "differential"])
     assert all(question.endswith(".") for question in questions().values())
 
 
@@ -84,6 +95,69 @@ def test_the_quick_run_of_convolutions_finds_all_lowerings_the_same(monkeypatch)
     console = Console(file=io.StringIO(), width=130)
     assert convolution.main(["--quick"], console) == 0
     assert "(chosen)" in console.file.getvalue()
+
+
+def test_the_quick_simulation_covers_what_it_must(tmp_path):
+    console = Console(file=io.StringIO(), width=130)
+    assert coverage.main(["--quick", "--json", str(tmp_path / "out.json")], console) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["measurements"]
+    assert {row["population"] for row in found["coverage"]} == set(coverage.POPULATIONS)
+    for row in found["coverage"]:
+        assert row["covered"] + row["above"] + row["below"] == pytest.approx(1)
+    assert all(row["corrected"] <= row["alone"] for row in found["families"])
+
+
+@pytest.mark.parametrize("name", coverage.POPULATIONS)
+def test_populations_have_the_mean_that_they_say(name):
+    mean, draw = coverage.POPULATIONS[name]
+    samples = draw(np.random.default_rng(0), (20_000, 5))
+    error = samples.std() / samples.size**0.5
+    assert abs(samples.mean() - mean) < 5 * error
+
+
+def test_intervals_that_are_too_short_are_a_fault(monkeypatch):
+    real = coverage.t_intervals
+    monkeypatch.setattr(coverage, "t_intervals", lambda values: real(values, 0.9))
+    console = Console(file=io.StringIO(), width=130)
+    assert coverage.main(["--quick"], console) == 1
+    assert "fault: normal samples of 3: covered in 9" in console.file.getvalue()
+
+
+def test_families_that_are_not_corrected_are_a_fault(monkeypatch):
+    monkeypatch.setattr(coverage, "holm", list)
+    console = Console(file=io.StringIO(), width=130)
+    assert coverage.main(["--quick", "--claims", "20"], console) == 1
+    assert "fault: 20 claims" in console.file.getvalue()
+
+
+def test_pytorch_prunes_what_the_library_prunes():
+    pytest.importorskip("torch")
+    from benchmarks.by_hand import torch_imp
+    from benchmarks.common.agreement import arrays
+
+    params, mask = cases.params(3), cases.mask(3, density=0.8)
+    scores = jax.tree.map(lambda p, m: None if m is None else abs(p), params, mask)
+    for scope, rates in (
+        ("layerwise", {"hidden_0/kernel": 0.2, "output/kernel": 0.1}),
+        ("global", {"*": 0.2}),
+    ):
+        allocation = differential.SCOPES[scope]
+        counts = allocation.schedule(jax.tree.map(np.asarray, mask), 2)[1]
+        wanted = arrays(allocation.select(scores, mask, counts))
+        found = torch_imp.prune(arrays(params), arrays(mask), rates)
+        for path, leaf in wanted.items():
+            np.testing.assert_array_equal(found[path], leaf)
+
+
+def test_both_sides_find_the_same_tickets(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(differential, "RATES", {"momentum": 0.1})
+    console = Console(file=io.StringIO(), width=130)
+    words = ["--quick", "--precisions", "float32", "--json", str(tmp_path / "out.json")]
+    assert differential.main(words, console) == 0
+    rows = json.loads((tmp_path / "out.json").read_text())["measurements"]["levels"]
+    assert len(rows) == 2 * 3
+    assert all(row["differing"] == 0 for row in rows)
 
 
 def check_output(name, text, written):
@@ -241,7 +315,7 @@ def test_bad_input_is_one_line(name, words, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["least", "machine", "problems", "targets", "timing"])
+@pytest.mark.parametrize("name", ["agreement", "least", "machine", "problems", "targets", "timing"])
 def test_examples_in_docstrings_hold(name):
     module = importlib.import_module(f"benchmarks.common.{name}")
     failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)

@@ -64,6 +64,7 @@ HOLDS = {
     "replicates": 5,
     "holds": True,
 }
+CORRECTED = {"p_value": 0.0321, "p_value_corrected": 0.0642, "holds_corrected": False}
 FAILS = HOLDS | {"id": "falls", "statement": "it falls", "measured": -0.5, "holds": False}
 UNDECIDED = HOLDS | {
     "id": "stops",
@@ -148,11 +149,13 @@ Do beta networks learn? Perhaps.
 - Replicates: 5
 - Time: 1,234.6 s
 
-| claim | source | the paper | expected | measured | 95 % interval | holds |
-| --- | --- | --- | --- | --- | --- | --- |
-| loss \| mask is lower | Someone 2020 | 2.9 % | interval above 0 | 0.1235 | 0.01 to 0.02222 | yes |
-| it falls | Someone 2020 | 2.9 % | interval above 0 | -0.5 | 0.01 to 0.02222 | **no** |
-| it stops | Someone 2020 | — | interval above 0 | not computable: needs 5 levels | — | undecided |
+| claim | source | the paper | expected | measured | 95 % interval | p (corrected) | holds |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| loss \| mask is lower | Someone 2020 | 2.9 % | interval above 0 | 0.1235 | 0.01 to 0.02222 | \
+0.032 (0.064) | yes, **not corrected** |
+| it falls | Someone 2020 | 2.9 % | interval above 0 | -0.5 | 0.01 to 0.02222 | — | **no** |
+| it stops | Someone 2020 | — | interval above 0 | not computable: needs 5 levels | — | — | \
+undecided |
 
 Failed: it falls. Measured -0.5, 95 % interval 0.01 to 0.02222; expected interval above 0. Tried: \
 two rates
@@ -177,7 +180,8 @@ def test_a_section_is_these_lines(tmp_path):
     config = dataclasses.replace(
         PRESETS["smoke"], rate=0.5, moments=True, warm=False, out=Path("/x")
     )
-    claims = (HOLDS, FAILS | {"tried": "two rates"}, UNDECIDED)
+    # The others are as a version without p values wrote them.
+    claims = (HOLDS | CORRECTED, FAILS | {"tried": "two rates"}, UNDECIDED)
     run = make_run(tmp_path / "run", config=config, claims=claims, notes=["a | b"])
     text, images, printed = write(tmp_path, run)
     assert section(text, "beta") == WHOLE

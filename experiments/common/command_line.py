@@ -20,8 +20,7 @@ from jaxticket.population.hosts import SharedError
 Config = TypeVar("Config")
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes: bad input; a claim that does not hold, a network that diverged or a full disk; Ctrl-C
-at once."""
+"""Exit codes: bad input; a run that failed (a claim, a network, a contract, a full disk); Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ def run_main(main: Callable[[], int]) -> None:
         code, message = main(), ""
     except TicketError as error:
         code, message = MISUSE if error.misuse else FAILED, f"error: {error}"
-        together, stuck = isinstance(error, SharedError), isinstance(error, StorageError)
+        together = isinstance(error, SharedError)
+        stuck = isinstance(error, StorageError)
     except InterruptionError as error:
         code, message = error.code, str(error)
     except KeyboardInterrupt:

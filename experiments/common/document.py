@@ -98,6 +98,9 @@ run is kept, where its data are, how its networks are shared out). Without `--ou
 - **Claims** hold or fail by what stands under *expected*; what a run cannot decide is *undecided*.
   What failed is repeated under its table, with what was tried.
 - **Intervals** are over replicates. A default run has {REPLICATES} or more; one with fewer says so.
+- **p** is that of the test that an interval is, and in brackets the one corrected (Holm) for all
+  tests of the run; a claim that a mean decides is no test and has none. What holds by itself alone
+  is said to hold, *not corrected*.
 - **The paper** is the published number, a dash where the claim records none."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 import xarray
 from rich.console import Console, RenderableType
 
@@ -89,6 +90,11 @@ def run(
     problem = _prepare(experiment, config, dataset, source)
     claims = experiment.claims(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
+
+    def measure(result: Result) -> xarray.Dataset:
+        labels = np.asarray(dataset.test.labels)
+        return experiment.measure(problem, result, to_dataset(result, labels))
+
     with contextlib.closing(directory):
         if not complete(directory):
             line = f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}"
@@ -99,7 +105,7 @@ def run(
                 dataset,
                 problem.plan,
                 search_of(problem, source, ledger),
-                lambda result: experiment.measure(problem, result, to_dataset(result)),
+                measure,
                 experiment.draw,
                 claims,
                 console,

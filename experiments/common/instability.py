@@ -195,7 +195,7 @@ def _shifted(evidence: Evidence, shift: float) -> Evidence:
         return evidence
     mean, low, high, number = evidence.interval
     moved = Interval(mean + shift, low + shift, high + shift, number)
-    return Evidence(moved.mean, moved, evidence.holds)
+    return evidence._replace(measured=moved.mean, interval=moved)
 
 
 def _below(values: np.ndarray) -> Evidence:

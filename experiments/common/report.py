@@ -55,6 +55,7 @@ def results_table(
     for arm in results["arm"].values:
         table.add_column(str(arm).replace("_", "\n"), justify="right", no_wrap=True)
     values = at_early_stop(results, metric)
+    table.caption = f"{table.caption}{_caption_of_marks(results)}"
     for level, density in enumerate(results["density"].values):
         cells = [_cell(results, values, str(arm), level) for arm in results["arm"].values]
         shown = cells if level else [cells[0], *["dense"] * (len(cells) - 1)]
@@ -74,71 +75,52 @@ def claims_table(claims: list[dict[str, Any]]) -> Table:
     table = Table(
         title="claims (summary.json has their sources and what was expected)", box=box.SIMPLE_HEAD
     )
-    for name in ("claim", "measured", "95 % interval", "holds"):
+    for name in ("claim", "measured", "95 % interval", "p (corrected)", "holds"):
         table.add_column(name)
     for claim in claims:
         table.add_row(
             escape(claim["statement"]),
             _number(claim["measured"]),
             "" if claim["interval"] is None else " to ".join(map(_number, claim["interval"])),
-            {True: "yes", False: "[bold]NO[/bold]", None: "undecided"}[claim["holds"]],
+            p_values(claim),
+            {True: "yes", False: "[bold]NO[/bold]", None: "undecided"}[claim["holds"]]
+            + (", not corrected" if only_uncorrected(claim) else ""),
         )
     return table
 
 
-def diverged_networks(results: xarray.Dataset) -> list[dict[str, Any]]:
-    """Lists the networks whose loss was not finite, each once.
+def p_values(claim: dict[str, Any]) -> str:
+    """Shows the p value of a claim that is a test, and the one that is corrected for the others.
 
     Args:
-      results: from `jaxticket.runs.to_dataset`.
+      claim: from `jaxticket.analysis.judge`, or of an older summary.
 
     Returns:
-      `arm`, `level`, `replicate` and `step` of each, and `variant` of a sweep.
-    """
-    steps = results["diverged_step"]
-    steps = steps if "variant" in steps.dims else steps.expand_dims(variant=[""])
-    found = []
-    for place in np.argwhere(steps.values >= 0).tolist():
-        here = dict(zip(steps.dims, place, strict=True))
-        if here["level"] > 0 or here["arm"] == 0:
-            step = steps.isel(here)
-            variant = {"variant": str(step["variant"].item())} if "variant" in results.dims else {}
-            name = {"arm": str(step["arm"].item()), "level": here["level"]}
-            last = {"replicate": here["replicate"], "step": int(step)}
-            found.append(variant | name | last)
-    return found
-
-
-def describe_diverged(networks: list[dict[str, Any]], shown: int = 5) -> str:
-    """Says in one line which networks diverged.
-
-    Args:
-      networks: from `diverged_networks`.
-      shown: how many to name.
-
-    Returns:
-      The line.
+      Text, empty for what is no test.
 
     Example:
-      >>> describe_diverged([{"arm": "ticket", "level": 2, "replicate": 0, "step": 50}])
-      'the loss of 1 network is not finite: ticket level 2 replicate 0 at step 50; the others \
-went on, and these are left out of every mean; lower the learning rate'
+      >>> p_values({"p_value": 0.0123, "p_value_corrected": 0.0246}), p_values({})
+      ('0.012 (0.025)', '')
     """
-    names = [
-        f"{_prefix(n)}{n['arm']} level {n['level']} replicate {n['replicate']} at step {n['step']}"
-        for n in networks[:shown]
-    ]
-    rest = f" and {len(networks) - shown} more" if len(networks) > shown else ""
-    count = f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
-    verb = "is" if len(networks) == 1 else "are"
-    return (
-        f"the loss of {count} {verb} not finite: {', '.join(names)}{rest}; the others went on, "
-        "and these are left out of every mean; lower the learning rate"
-    )
+    if claim.get("p_value") is None:
+        return ""
+    return f"{claim['p_value']:.2g} ({claim['p_value_corrected']:.2g})"
 
 
-def _prefix(network: dict[str, Any]) -> str:
-    return f"{network['variant']}: " if "variant" in network else ""
+def only_uncorrected(claim: dict[str, Any]) -> bool:
+    """Says whether a claim holds by itself and not when it is corrected for how many there are.
+
+    Args:
+      claim: from `jaxticket.analysis.judge`, or of an older summary.
+
+    Returns:
+      True if so.
+
+    Example:
+      >>> only_uncorrected({"holds": True, "holds_corrected": False}), only_uncorrected({})
+      (True, False)
+    """
+    return bool(claim.get("holds")) and claim.get("holds_corrected") is False
 
 
 def make_console() -> Console:
@@ -162,7 +144,21 @@ def _cell(results: xarray.Dataset, values: xarray.DataArray, arm: str, level: in
     steps = results["early_stop_step"].where(results["valid"]).sel(here)
     half = interval.high - interval.mean
     spread = f"±{100 * half:.1f}" if np.isfinite(half) else ""
-    return f"{100 * interval.mean:.1f}{spread} @{float(steps.mean()):.0f}"
+    return f"{100 * interval.mean:.1f}{spread} @{float(steps.mean()):.0f}{_marks(results, here)}"
+
+
+MARKS = {"empty_layers": ("!", "a layer is empty"), "untrained": ("?", "not above chance")}
+"""What a cell is marked with where some replicate is of no use, and what it means."""
+
+
+def _marks(results: xarray.Dataset, here: dict[str, Any]) -> str:
+    there = {name: mark for name, (mark, _) in MARKS.items() if name in results}
+    return "".join(mark for name, mark in there.items() if results[name].sel(here).any())
+
+
+def _caption_of_marks(results: xarray.Dataset) -> str:
+    used = [words for name, words in MARKS.items() if name in results and results[name].any()]
+    return "".join(f"; {mark} in some replicate {meaning}" for mark, meaning in used)
 
 
 def _number(value: float | str | None) -> str:

@@ -6,13 +6,17 @@ from typing import Any
 from experiments.common.accounting import describe_costs
 from experiments.common.finished import FinishedRun
 from experiments.common.markdown import NOTHING, from_rich, number, table, text
-from experiments.common.report import describe_diverged, results_table
+from experiments.common.report import only_uncorrected, p_values, results_table
+from experiments.common.troubles import describe_diverged, describe_useless
 
 REPLICATES = 5
 """How many independent replicates a default run has at least."""
 
 _VERDICTS = {True: "yes", False: "**no**", None: "undecided"}
-_COLUMNS = ("claim", "source", "the paper", "expected", "measured", "95 % interval", "holds")
+_COLUMNS = (
+    *("claim", "source", "the paper", "expected", "measured", "95 % interval"),
+    *("p (corrected)", "holds"),
+)
 
 
 def section(run: FinishedRun, title: str, images: list[str]) -> str:
@@ -107,6 +111,8 @@ def _facts(run: FinishedRun) -> list[str]:
         lines += [f"- Work: {text(work)}", *(f"- {text(note)}" for note in notes)]
     if run.summary.get("diverged"):
         lines.append(f"- Diverged: {text(describe_diverged(run.summary['diverged']))}")
+    useless = {kind: run.summary.get(kind, []) for kind in ("collapsed", "untrained")}
+    lines += [f"- Of no use: {text(line)}" for line in describe_useless(useless)]
     return lines
 
 
@@ -143,7 +149,8 @@ def _row(claim: dict[str, Any]) -> list[str]:
         text(claim["expected"]),
         number(claim["measured"]),
         _interval(claim),
-        _VERDICTS[claim["holds"]],
+        p_values(claim) or NOTHING,
+        _VERDICTS[claim["holds"]] + (", **not corrected**" if only_uncorrected(claim) else ""),
     ]
 
 

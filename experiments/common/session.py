@@ -12,10 +12,12 @@ from experiments.common.command_line import FAILED
 from experiments.common.completeness import earlier_account, read_summary, set_damaged_aside
 from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
-from experiments.common.report import (
-    claims_table,
+from experiments.common.report import claims_table
+from experiments.common.troubles import (
     describe_diverged,
+    describe_useless,
     diverged_networks,
+    useless_networks,
 )
 from jaxticket.analysis import Claim, judge
 from jaxticket.costs import Ledger
@@ -125,6 +127,7 @@ def execute(
             "costs": costs,
             "claims": verdicts,
             "diverged": diverged_networks(results),
+            **useless_networks(results),
             "figures": list(figures),
         } | earlier
         write_json(directory.summary, content, directory.name)
@@ -161,6 +164,9 @@ def _report(
     for line in describe_costs(summary["costs"]):
         console.print(line, markup=False, highlight=False)
     console.print(f"{summary['seconds']:.0f} s; results, figures and verdicts: {directory.path}")
+    useless = {kind: summary.get(kind, []) for kind in ("collapsed", "untrained")}
+    for line in describe_useless(useless):
+        console.print(line, markup=False, highlight=False)
     asserted = [claim for claim in summary["claims"] if claim["exact"] or not exact_only]
     broken = [claim["id"] for claim in asserted if not claim["holds"]]
     code = 0

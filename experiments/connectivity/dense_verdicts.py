@@ -7,7 +7,7 @@ from experiments.common.instability import STABLE
 from experiments.common.judging import Values, judged
 from experiments.connectivity.comparing import more
 from jaxticket.analysis import Claim
-from jaxticket.analysis.claims import Evidence, by_interval, not_computable
+from jaxticket.analysis.claims import Evidence, above, not_computable
 
 LMC = "Frankle et al. 2020, arXiv 1912.05671"
 
@@ -51,7 +51,7 @@ def independent_apart() -> Claim:
     """Claims that networks of two initialisations have a barrier."""
 
     def judge(values: np.ndarray) -> Evidence:
-        return by_interval(values, lambda interval: interval.low > STABLE)
+        return above(values, STABLE)
 
     return Claim(
         "independent-have-a-barrier",

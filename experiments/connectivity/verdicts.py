@@ -13,7 +13,7 @@ from experiments.connectivity import dense_verdicts
 from experiments.connectivity.comparing import more
 from experiments.connectivity.dense_verdicts import LMC
 from jaxticket.analysis import Claim, mean_interval
-from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
+from jaxticket.analysis.claims import Evidence, above, greater, not_computable
 
 EVCI = "Evci et al. 2022, arXiv 2010.03533, section 4 (unverified)"
 REBASIN = "Ainsworth et al. 2023, arXiv 2209.04836 (unverified)"
@@ -92,7 +92,7 @@ def _returns(percent: float) -> list[Claim]:
 
 def _dense_unstable() -> Claim:
     def judge(values: np.ndarray) -> Evidence:
-        return by_interval(values, lambda interval: interval.low > STABLE)
+        return above(values, STABLE)
 
     return Claim(
         "dense-unstable-at-the-first-k",

@@ -5,7 +5,7 @@ import xarray
 from rich.table import Table
 
 from experiments.common.sweeps import make_table
-from jaxticket.analysis import Claim
+from jaxticket.analysis import Claim, claims
 from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater
 
 
@@ -21,9 +21,7 @@ def different(mask: str, other: str, time: int, below: float, source: str) -> Cl
         source,
         f"95 % interval of the overlap below {below:g}",
         exact=False,
-        test=lambda results: by_interval(
-            _overlap(results, mask, other, time), lambda interval: interval.high < below
-        ),
+        test=lambda results: claims.below(_overlap(results, mask, other, time), below),
     )
 
 

@@ -8,6 +8,7 @@ from experiments.levels.verdicts import OWN, inexact
 from jaxticket.analysis import Claim, mean_interval
 from jaxticket.analysis.claims import Evidence, greater, not_computable
 from jaxticket.analysis.flow import flow_distance, sign_pattern
+from jaxticket.analysis.statistics import p_above
 
 NO_NULLS = "the run prunes by an allocation that is not its configuration's, which has no nulls"
 
@@ -73,7 +74,7 @@ def training_flows_otherwise() -> Claim:
         if len(trained) < 3:
             return not_computable(f"{len(trained)} replicates, at least 3 are needed")
         distance = flow_distance(trained, null, paired=True)
-        return Evidence(distance.mean, distance, distance.low > 0)
+        return Evidence(distance.mean, distance, distance.low > 0, p_above(distance))
 
     return inexact(
         "training-flows-otherwise",

@@ -121,7 +121,7 @@ def far_above(values: Values, name: str, least: float, source: str, paper: str) 
             return evidence
         mean, low, high, number = evidence.interval
         shown = Interval(mean + least, low + least, high + least, number)
-        return Evidence(shown.mean, shown, evidence.holds)
+        return evidence._replace(measured=shown.mean, interval=shown)
 
     return Claim(
         f"{_slug(name)}-above-{100 * least:g}",

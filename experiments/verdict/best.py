@@ -69,7 +69,8 @@ def is_jackpot(percent: float, tolerance: float) -> Claim:
     def judge(ticket: np.ndarray, dense: np.ndarray, reinit: np.ndarray) -> Evidence:
         match, gain = at_least(ticket - dense, tolerance), greater(ticket - reinit)
         both = None if None in (match.holds, gain.holds) else bool(match.holds and gain.holds)
-        return Evidence(match.measured, match.interval, both)
+        # Both must be: the chance of a false verdict is at most that of the one that is a test.
+        return Evidence(match.measured, match.interval, both, gain.p_value)
 
     return _claim(
         f"jackpot-{percent:g}",

@@ -54,11 +54,13 @@ class Allocation(NamedTuple):
         compilation serves all levels.
       kept: `kept(mask) -> counts`, what a mask keeps in this allocation's terms, traced; other
         terms may be among them.
+      exact: whether masks keep what the schedule says, and not merely at most that.
     """
 
     schedule: Callable[[Mask, int], list[Counts]]
     select: Select
     kept: Callable[[Mask], Counts] = count_kept
+    exact: bool = True
 
 
 def totals(rate: Rate, kept: int, levels: int) -> list[int]:

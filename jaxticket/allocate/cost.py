@@ -92,7 +92,7 @@ def by_cost(rate: Rate, costs: Mapping[str, int], *, per_cost: bool = False) -> 
         spent = (each[path] * number for path, number in kept.items())
         return {"cost": sum(spent, start=jnp.int32(0))}
 
-    return Allocation(schedule, select, spent_by)
+    return Allocation(schedule, select, spent_by, exact=False)
 
 
 def keep_affordable(

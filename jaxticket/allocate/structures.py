@@ -197,7 +197,7 @@ def _globally(who: str, rate: Rate, shape_of: ShapeOf, reduction: str, at_least:
         chosen = [_spread(part, leaf.mask, shape) for part, leaf, shape in parts]
         return jax.tree.unflatten(jax.tree.structure(mask), chosen)
 
-    return Allocation(schedule, select)
+    return Allocation(schedule, select, exact=False)
 
 
 def _worth(

@@ -9,9 +9,12 @@ from typing import Any
 
 import jax
 
-PHASES = ("data", "compile", "start", "train", "evaluate", "prune", "checkpoint", "report", "other")
+PHASES = (
+    *("data", "compile", "start", "train", "evaluate"),
+    *("prune", "check", "checkpoint", "report", "other"),
+)
 """What seconds are counted under. `start` makes the states and, for controls, the masks that
-training starts from; `other` is what is in no phase."""
+training starts from; `check` is the monitor of the contracts; `other` is what is in no phase."""
 
 
 class Ledger:

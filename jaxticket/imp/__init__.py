@@ -1,12 +1,14 @@
 """Iterative pruning: train -> prune -> rewind, level after level, and all controls at once."""
 
 from jaxticket.imp.checking import check_variants
+from jaxticket.imp.monitor import ContractError
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.search import Progress, find_tickets
 from jaxticket.imp.variants import DEFAULT, Pruning, Retraining, Variant
 
 __all__ = [
     "DEFAULT",
+    "ContractError",
     "Progress",
     "Pruning",
     "Retraining",

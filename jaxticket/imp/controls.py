@@ -12,6 +12,7 @@ from jaxticket.allocate.base import Counts
 from jaxticket.arms import ARMS
 from jaxticket.criteria.base import Evidence
 from jaxticket.held import HELD
+from jaxticket.imp.monitor import Monitor, checked, source_of
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.keys import derive
 from jaxticket.records import Coordinate, Origin, Record, Store
@@ -71,6 +72,7 @@ def train_controls(
     records: list[Record],
     store: Store,
     tell: Callable[..., None],
+    check: Monitor,
 ) -> None:
     """Trains the control networks that the records do not hold yet, and appends them.
 
@@ -81,6 +83,10 @@ def train_controls(
       records: finished networks, all levels of the ticket among them.
       store: where each chunk is kept as soon as it is finished.
       tell: called after every compiled call.
+      check: looks at each chunk before it is kept.
+
+    Raises:
+      ContractError: if a network breaks a contract.
     """
     tickets = {record.levels[0]: record for record in records if record.arms[0] == "ticket"}
     finished = {coordinate for record in records for coordinate in record.coordinates}
@@ -90,7 +96,8 @@ def train_controls(
     for first in range(0, len(missing), size):
         chosen = missing[first : first + size]
         with setup.ledger.phase("start"):
-            networks = start_all(_gather(setup, chosen, origin, tickets))
+            starts = _gather(setup, chosen, origin, tickets)
+            networks = start_all(starts)
         at = chosen[0]
         trained = train(
             networks,
@@ -98,6 +105,8 @@ def train_controls(
             start=int(setup.lineages.begins.min()),
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
+        source = source_of(setup, starts.rewound)
+        check(chosen, checked(networks, trained, starts.ticket_mask, source), size)
         records.append(make_record(chosen, trained, networks.masks))
         with setup.ledger.phase("checkpoint"):
             store.save(records[-1])

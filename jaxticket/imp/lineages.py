@@ -34,7 +34,7 @@ class Lineages(NamedTuple):
       keys: each replicate's key, `[L]`: the same for all variants, so that they are paired.
       hyperparameters: `float[L]` or `int[L]` leaves, `()` without.
       criteria: those that differ.
-      pruners: an index into `criteria`, a selection and what counts in its terms, each.
+      pruners: an index into `criteria`, and an allocation without its schedule, each.
       pruner: `int32[L]`, the index of each lineage's pruner.
       schedules: by variant, what each level keeps.
       begins: `int32[L]`, the step k.
@@ -56,7 +56,7 @@ class Lineages(NamedTuple):
     keys: jax.Array
     hyperparameters: Any
     criteria: tuple[Criterion, ...]
-    pruners: tuple[tuple[int, Any, Any], ...]
+    pruners: tuple[tuple[int, Any, Any, bool], ...]
     pruner: np.ndarray
     schedules: dict[str, tuple[Counts, ...]]
     begins: np.ndarray
@@ -124,7 +124,7 @@ def make_lineages(
     chosen = check_variants(variants, default, protocol)
     criteria = _distinct(variant.criterion for variant in chosen.values())
     each_pruner = [
-        (_place(criteria, variant.criterion), allocation.select, allocation.kept)
+        (_place(criteria, variant.criterion), *allocation[1:])
         for variant in chosen.values()
         for allocation in [whole(variant.allocation)]
     ]

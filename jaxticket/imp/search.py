@@ -16,6 +16,7 @@ from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
 from jaxticket.imp.controls import train_controls
 from jaxticket.imp.lineages import Lineages, make_lineages
+from jaxticket.imp.monitor import monitor
 from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup
@@ -132,6 +133,8 @@ def find_tickets(
         a rewind step past the end,
         a variant that cannot run.
       MaskError: for a schedule that would empty a layer.
+      ContractError: if a trained network breaks one of contracts 1 to 4 of
+        `docs/architecture.md`, with the leaf; its level or chunk is not kept.
 
     Example:
       See `notebooks/01_winning_ticket.ipynb`.
@@ -203,8 +206,9 @@ def find_tickets(
     )
     tell = _teller(setup, records, on_progress or (lambda progress: None))
 
-    origin = train_tickets(setup, train, dense, origin, records, store, tell)
-    train_controls(setup, train, origin, records, store, tell)
+    check = monitor(setup)
+    origin = train_tickets(setup, train, dense, origin, records, store, tell, check)
+    train_controls(setup, train, origin, records, store, tell, check)
     setup.ledger.networks += _networks(setup, records) - resumed
     schedules, size = setup.lineages.schedules, sum(masks.sizes(dense).values())
     return Result(setup.arms, levels, replicates, schedules, size, origin, records)

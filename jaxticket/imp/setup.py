@@ -71,7 +71,7 @@ class Setup(NamedTuple):
             criterion = self.lineages.criteria[place]
             return lambda: prune_by(criterion, select, given, mask, counts, observed[place], kept)
 
-        branches = [by(*pruner) for pruner in self.lineages.pruners]
+        branches = [by(*pruner[:3]) for pruner in self.lineages.pruners]
         return branches[0]() if len(branches) == 1 else jax.lax.switch(pruner, branches)
 
     def moments(self, restart: Callable[[bool], Any], chosen: Any) -> Any:

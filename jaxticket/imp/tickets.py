@@ -10,6 +10,7 @@ import numpy as np
 from jaxticket import masks
 from jaxticket.criteria.base import Evidence
 from jaxticket.errors import MaskError, TicketError
+from jaxticket.imp.monitor import Monitor, checked, kept_source, source_of
 from jaxticket.imp.repelling import repeller
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.learners.base import Learner
@@ -82,6 +83,7 @@ def train_tickets(
     records: list[Record],
     store: Store,
     tell: Callable[..., None],
+    check: Monitor,
 ) -> Origin:
     """Trains the levels that the records do not hold yet, and appends them.
 
@@ -93,12 +95,14 @@ def train_tickets(
       records: finished networks; the new levels are appended.
       store: where each level is kept as soon as it is finished.
       tell: called after every compiled call.
+      check: looks at each level before it is kept.
 
     Returns:
       The origin of all tickets.
 
     Raises:
       MaskError: if global allocation empties a layer.
+      ContractError: if a network breaks a contract.
     """
     lineages = setup.lineages
     done = {record.levels[0]: record for record in records if record.arms[0] == "ticket"}
@@ -132,6 +136,11 @@ def train_tickets(
             start=int(lineages.begins.min()),
             on_segment=lambda steps, metrics, level=level: tell("ticket", level, steps, metrics),
         )
+        source = kept_source(
+            setup, source_of(setup, origin.rewound), before.params, before.model_state
+        )
+        compared = checked(networks, trained, before.masks, source)
+        check(_names(setup, level), compared, setup.ticket_size)
         done[level] = make_record(_names(setup, level), trained, mask)
         _keep(setup, done[level], records, store)
     return origin

@@ -24,7 +24,8 @@ def accuracy_against_density(
     """Draws accuracy at the early-stop step against the percent of weights remaining.
 
     A line is the mean over the replicates that are valid, its bars reach from the least to the
-    greatest of them, and a cross at the bottom marks a density where some replicate diverged.
+    greatest of them, and a cross at the bottom marks a density where some replicate diverged. A
+    point is hollow where some replicate is of no use: not above chance, or with an empty layer.
 
     Args:
       results: from `jaxticket.runs.to_dataset`.
@@ -115,6 +116,11 @@ def _draw(
         # Earlier arms lie over later ones: the ticket, which comes first, is never hidden.
         looks = {"zorder": 3 - place / 100, "label": arm, **style.appearance(arm)._asdict()}
         entries[_label(results, arm)] = style.line_with_bars(axes, percent, summary, **looks)
+        useless = networks.useless_somewhere(results, arm)
+        if useless.any():
+            points = percent[useless], summary.mean[useless]
+            drawn = _draw_hollow(axes, *points, arm, looks["zorder"])
+            entries["hollow: of no use in some replicate"] = drawn
     entries["dense network"] = _draw_dense(axes, values.sel(arm=arms[0]).isel(level=[0]))
     scales.density_axis(axes, results["density"].values)
     if curve is None:
@@ -128,6 +134,24 @@ def _draw(
     if not np.isfinite(values.sel(arm=arms)).any():
         style.say_empty(axes)
     return entries
+
+
+def _draw_hollow(
+    axes: Axes, percent: np.ndarray, means: np.ndarray, arm: str, zorder: float
+) -> Any:
+    """Empties the markers of means that some network of no use takes part in."""
+    looks = style.appearance(arm)
+    (drawn,) = axes.plot(
+        percent,
+        means,
+        color=looks.colour,
+        marker=looks.marker,
+        markerfacecolor="white",
+        markersize=4.5,
+        linestyle="none",
+        zorder=zorder + 0.005,
+    )
+    return drawn
 
 
 def _mark_diverged(axes: Axes, results: "xarray.Dataset", arms: list[str]) -> None:

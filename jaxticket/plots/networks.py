@@ -128,3 +128,16 @@ def invalid_counts(results: "xarray.Dataset", arm: str) -> tuple[np.ndarray, int
     """
     invalid = ~results["valid"].sel(arm=arm).astype(bool)
     return invalid.sum("replicate").values, int(invalid.any("level").sum())
+
+
+def useless_somewhere(results: "xarray.Dataset", arm: str) -> np.ndarray:
+    """Says at which levels some replicate is not above chance, or has an empty layer.
+
+    Returns:
+      `bool[levels]`; all False in results that were written before it was looked at.
+    """
+    marks = [results[name] > 0 for name in ("untrained", "empty_layers") if name in results]
+    found = np.zeros(results.sizes["level"], bool)
+    for mark in marks:
+        found |= mark.sel(arm=arm).any("replicate").values
+    return found

@@ -38,7 +38,12 @@ def pad(tree: Any, size: int) -> Any:
       >>> pad(jnp.array([1, 2, 3]), 5).tolist()
       [1, 2, 3, 1, 2]
     """
-    return jax.tree.map(lambda leaf: leaf[np.arange(size) % leaf.shape[0]], tree)
+
+    def filled(leaf: Any) -> Any:
+        number = leaf.shape[0]
+        return leaf if number == size else leaf[np.arange(size) % number]
+
+    return jax.tree.map(filled, tree)
 
 
 def join(pieces: list[Any]) -> Any:

@@ -16,7 +16,7 @@ UNITS = {"loss": "nats", "accuracy": "fraction correct"}
 """Units of the metrics that supervised learners report."""
 
 
-def to_dataset(result: Result) -> "xarray.Dataset":
+def to_dataset(result: Result, test_labels: np.ndarray | None = None) -> "xarray.Dataset":
     """Puts the curves of a result into one dataset.
 
     At level 0 all arms show the one dense network. Evaluations that did not happen (before
@@ -24,6 +24,8 @@ def to_dataset(result: Result) -> "xarray.Dataset":
 
     Args:
       result: from `find_tickets`.
+      test_labels: `int[examples]`, classes of the test split, by which networks are tested against
+        chance; `None` to leave that out.
 
     Returns:
       Curves `<split>_<metric>` (arm, level, replicate, step); `early_stop_step`,
@@ -32,9 +34,10 @@ def to_dataset(result: Result) -> "xarray.Dataset":
       (level, layer), what was to be kept, −1 where layers compete; `nonzero_pruned` (arm, level,
       replicate), pruned weights that are not 0.0 after training, and `regrown` (level,
       replicate), weights of the ticket's mask that the level before had pruned: both 0 by
-      contract; coordinates
-      also hold `density` (level). A sweep adds a first dimension, `variant`, to all but `size`,
-      so that `dataset.sel(variant=...)` is the dataset of one search.
+      contract; `empty_layers` and, given labels, `untrained` (arm, level, replicate), as
+      `analysis.usefulness` says; coordinates also hold `density` (level). A sweep adds a first
+      dimension, `variant`, to all but `size`, so that `dataset.sel(variant=...)` is the dataset of
+      one search.
 
     Example:
       See `jaxticket.runs.load`.
@@ -42,6 +45,7 @@ def to_dataset(result: Result) -> "xarray.Dataset":
     import xarray
 
     from jaxticket.analysis import early_stop_step
+    from jaxticket.analysis.usefulness import add_usefulness
 
     dims = ("variant", "arm", "level", "replicate")
     names = sorted(result.records[0].curves)
@@ -73,6 +77,7 @@ def to_dataset(result: Result) -> "xarray.Dataset":
     dataset["valid"] = (dims, _valid(result, diverged))
     if "validation_loss" in dataset:
         dataset["early_stop_step"] = early_stop_step(dataset["validation_loss"])
+    dataset = add_usefulness(dataset, test_labels)
     return dataset if result.variants != ("",) else dataset.isel(variant=0, drop=True)
 
 
