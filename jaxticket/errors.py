@@ -5,7 +5,20 @@ from collections.abc import Iterable
 
 
 class TicketError(ValueError):
-    """A mistake in what the caller gave: the message is one clear line, meant for people."""
+    """A mistake in what the caller gave: the message is one clear line, meant for people.
+
+    Attributes:
+      misuse: whether the caller can mend it by giving something else; a command line tells its
+        exit code by it.
+    """
+
+    misuse = True
+
+
+class StorageError(TicketError):
+    """What a run had to keep could not be written; nothing that was whole before is harmed."""
+
+    misuse = False
 
 
 class MaskError(TicketError):

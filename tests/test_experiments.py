@@ -272,9 +272,9 @@ def test_a_broken_claim_fails_the_check(smoke, tmp_path):
     out = tmp_path / "run"
     code, _ = run(*TINY, "--out", out)
     assert code == 0
-    summary = json.loads((out / "summary.json").read_text())
+    summary = runs.read_json(out / "summary.json")
     summary["claims"][0]["holds"] = False
-    (out / "summary.json").write_text(json.dumps(summary))
+    runs.write_json(out / "summary.json", summary)
     assert run(*TINY, "--out", out)[0] == 0
     assert run(*TINY, "--check", "--out", out)[0] == 1
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from experiments import conv, lenet
 from experiments.common.configuration import Reading
 from experiments.common.experiment import run
-from jaxticket import TicketError
+from jaxticket import TicketError, runs
 
 SEEN = {}
 
@@ -66,8 +66,6 @@ def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(made, tm
     assert (problem.config.levels, problem.config.seed) == (kept["levels"], 3)
     assert problem.config.points == 7
     assert str(problem.config.steps) == kept["steps"]
-    from jaxticket import runs
-
     opened = runs.load(made)
     for arm in result.arms:
         ours, theirs = result.network(arm, 1, 1), opened.network(arm, 1, 1)
@@ -99,24 +97,23 @@ def damaged(made, tmp_path, change):
 
 def edit(name, **changes):
     def change(path):
-        content = json.loads((path / name).read_text())
-        content["config" if "config" in content else "starts"] |= changes
-        (path / name).write_text(json.dumps(content))
+        content = runs.read_json(path / name)
+        content["config"] |= changes
+        runs.write_json(path / name, content)
 
     return change
 
 
 def other_data(path):
-    content = json.loads((path / "environment.json").read_text())
+    content = runs.read_json(path / "environment.json")
     content["starts"][0]["data"]["sha256"] = "0" * 64
-    (path / "environment.json").write_text(json.dumps(content))
+    runs.write_json(path / "environment.json", content)
 
 
 def other_experiment(name):
     def change(path):
-        content = json.loads((path / "config.json").read_text())
-        content["experiment"] = name
-        (path / "config.json").write_text(json.dumps(content))
+        content = runs.read_json(path / "config.json")
+        runs.write_json(path / "config.json", content | {"experiment": name})
 
     return change
 

@@ -19,6 +19,7 @@ from jaxticket import Protocol, TicketError, runs
 from jaxticket.records import Memory
 from jaxticket.runs.files import replacing
 from jaxticket.runs.partway import PartwayFile
+from jaxticket.runs.steps import Steps
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -295,15 +296,13 @@ def test_damaged_json_is_named(tmp_path):
 
 
 def test_a_checkpoint_of_another_schema_is_refused(directory, monkeypatch):
-    monkeypatch.setattr(runs.checkpoints, "SCHEMA", 4)
-    monkeypatch.setattr(runs.checkpoints, "_READABLE", (4,))
+    monkeypatch.setattr(runs.steps, "SCHEMA", 4)
     with pytest.raises(TicketError, match="has schema 3, expected 4"):
         runs.load(directory)
 
 
 def test_masks_take_one_bit_a_weight_and_pruned_weights_no_place(directory):
-    store = runs.CheckpointStore(directory / "checkpoints")
-    content = store._checkpointer.load_checkpointables(2, {"record": None, "params": None})
+    content = Steps(directory / "checkpoints").read(2, "record", "params")[1]
     assert content["record"]["masks"]["hidden_0/kernel"].size == -(-2 * 30 // 8)
     kept = searches.finished().counts[2]["hidden_0/kernel"]
     assert content["params"]["hidden_0/kernel"].shape == (2 * kept,)

@@ -13,7 +13,7 @@ from benchmarks.common import machine
 from benchmarks.common.options import Options
 from benchmarks.common.targets import Verdict, as_json
 from experiments.common.command_line import FAILED
-from jaxticket.runs.files import write_json
+from jaxticket.runs import write_json
 
 Row = dict[str, Any]
 """What was measured of one thing: numbers and names, as they go into JSON."""

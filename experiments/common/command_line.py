@@ -1,5 +1,6 @@
 """From the command line to a configuration, and from an error to one line."""
 
+import logging
 import os
 import sys
 import traceback
@@ -13,14 +14,13 @@ from experiments.common import distributed
 from experiments.common.interruption import InterruptionError
 from experiments.common.misuse import refusals
 from experiments.common.steps import command_line_registry
-from jaxticket.errors import TicketError, unknown
-from jaxticket.imp import ContractError
+from jaxticket.errors import StorageError, TicketError, unknown
 from jaxticket.population.hosts import SharedError
 
 Config = TypeVar("Config")
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes: bad input; a run that failed (a claim, a network, a contract); Ctrl-C at once."""
+"""Exit codes: bad input; a run that failed (a claim, a contract, a full disk ...); Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,15 @@ def run_main(main: Callable[[], int]) -> None:
     Args:
       main: does everything and returns an exit code.
     """
-    together = True
+    together, stuck = True, False
+    # Orbax tells of what it raises in tracebacks as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         code, message = main(), ""
     except TicketError as error:
-        # A broken contract is no mistake of the caller's.
-        code = FAILED if isinstance(error, ContractError) else MISUSE
-        message, together = f"error: {error}", isinstance(error, SharedError)
+        code, message = MISUSE if error.misuse else FAILED, f"error: {error}"
+        together = isinstance(error, SharedError)
+        stuck = isinstance(error, StorageError)
     except InterruptionError as error:
         code, message = error.code, str(error)
     except KeyboardInterrupt:
@@ -99,4 +101,9 @@ def run_main(main: Callable[[], int]) -> None:
         traceback.print_exc()
         code, message, together = FAILED, f"error: {type(error).__name__}: {error}", False
     distributed.leave(code, message, together=together)
+    if stuck:
+        # What was writing in the background may wait for minutes for what will not come.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxticket.costs import Costs
 from jaxticket.errors import TicketError, unknown
-from jaxticket.runs import as_json, read_json, read_results
+from jaxticket.runs import as_json, check_run, read_json, read_results
 
 if TYPE_CHECKING:
     import xarray
@@ -79,7 +79,11 @@ one such as runs/lenet/<hash>
     for name in ("environment.json", "results.nc", "summary.json"):
         if not (path / name).is_file():
             raise TicketError(f"{path}: has not finished (no {name}); rerun its command")
-    config, environment, summary = (_read(path / name) for name in _NEEDED)
+    check_run(path)
+    config = _read(path / "config.json")
+    name = f"{config['experiment']} {config['hash']}"
+    environment = _read(path / "environment.json", name)
+    summary = _read(path / "summary.json", name)
     _check_entries(path / "summary.json", "claims", summary["claims"], _IN_A_CLAIM)
     _check_verdicts(path / "summary.json", summary)
     _check_entries(path / "environment.json", "starts", environment["starts"], _IN_A_START)
@@ -92,7 +96,7 @@ one such as runs/lenet/<hash>
         command=_command(path, module, config),
         starts=environment["starts"],
         summary=_with_tried(summary, getattr(module, "TRIED", {})),
-        results=read_results(path / "results.nc"),
+        results=read_results(path / "results.nc", name),
         figures=_figures(path, config["experiment"], summary.get("figures", [])),
         path=path,
     )
@@ -182,6 +186,8 @@ def _paper(docstring: str) -> str:
 
 def _figures(path: Path, experiment: str, listed: list[str]) -> list[Path]:
     """Finds the first figure that is listed, else those that are named as main figures are."""
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise TicketError(f"{path / 'summary.json'}: figures is no list of names; restore the file")
     names = [Path(name).stem for name in listed[:1]] or ["tickets", experiment]
     files = [path / "figures" / f"{name}.png" for name in dict.fromkeys(names)]
     if listed and not files[0].is_file():
@@ -189,8 +195,8 @@ def _figures(path: Path, experiment: str, listed: list[str]) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content = read_json(file)
+def _read(file: Path, run: str | None = None) -> dict[str, Any]:
+    content = read_json(file, run=run)
     needed = _NEEDED[file.name]
     whole = content if isinstance(content, dict) else {}
     missing = [name for name, kind in needed.items() if not isinstance(whole.get(name), kind)]

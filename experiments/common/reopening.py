@@ -12,7 +12,7 @@ from experiments.common.listing import questions
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
 from jaxticket.records import Dropped, Origin, Record, Template
-from jaxticket.runs import CheckpointStore, Run, load
+from jaxticket.runs import CheckpointReader, Run, load
 
 if TYPE_CHECKING:
     from experiments.common.experiment import Experiment
@@ -49,7 +49,14 @@ class Source:
         self.config: Configuration = _decode(
             type(self.experiment.presets["default"]), run.config, path
         )
-        self._sha256 = run.environment["starts"][0]["data"]["sha256"]
+        starts = run.environment["starts"]
+        if not starts:
+            raise TicketError(
+                f"--run {path}: its environment.json does not say what data it read; restore it"
+            )
+        self._sha256 = starts[0]["data"]["sha256"]
+        identity = {"run": run.name, "data": self._sha256}
+        self._store = CheckpointReader(path / "checkpoints", identity)
 
     def check_data(self, sha256: str) -> None:
         """Checks that the data are those that the run was made with.
@@ -68,8 +75,7 @@ class Source:
 
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what the run has kept."""
-        with CheckpointStore(self.path / "checkpoints") as store:
-            origin, records = store.load(template)
+        origin, records = self._store.load(template)
         if any(isinstance(record.params, Dropped) for record in records):
             raise TicketError(
                 f"--run {self.path}: its params were dropped (--keep), expected those of all "

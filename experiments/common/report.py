@@ -6,6 +6,7 @@ import numpy as np
 import xarray
 from rich import box
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from jaxticket.analysis import at_early_stop, mean_interval
@@ -78,7 +79,7 @@ def claims_table(claims: list[dict[str, Any]]) -> Table:
         table.add_column(name)
     for claim in claims:
         table.add_row(
-            claim["statement"],
+            escape(claim["statement"]),
             _number(claim["measured"]),
             "" if claim["interval"] is None else " to ".join(map(_number, claim["interval"])),
             p_values(claim),
@@ -160,5 +161,8 @@ def _caption_of_marks(results: xarray.Dataset) -> str:
     return "".join(f"; {mark} in some replicate {meaning}" for mark, meaning in used)
 
 
-def _number(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+def _number(value: float | str | None) -> str:
+    # JSON knows no NaN: a number that is none is written as null.
+    if value is None:
+        return "not finite"
+    return escape(value) if isinstance(value, str) else f"{value:.4g}"

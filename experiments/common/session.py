@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 
 from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
+from experiments.common.completeness import earlier_account, read_summary, set_damaged_aside
 from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import claims_table
@@ -28,8 +29,8 @@ from jaxticket.runs import (
     CheckpointStore,
     RunDirectory,
     as_json,
-    read_json,
     read_results,
+    storing,
     write_json,
     write_results,
 )
@@ -44,15 +45,18 @@ Tables = Callable[[xarray.Dataset], list[RenderableType]]
 
 
 def complete(directory: RunDirectory) -> bool:
-    """Says whether a run has ended and left all its files.
+    """Says whether a run has ended and left all its files, none of them damaged.
 
     Args:
       directory: its directory.
 
     Returns:
       True if only the report is left to print.
+
+    Raises:
+      TicketError: if one is damaged and cannot be made again.
     """
-    return hosts.once(lambda: directory.summary.is_file() and directory.results.is_file())
+    return hosts.once(lambda: set_damaged_aside(directory))
 
 
 def execute(
@@ -87,11 +91,14 @@ def execute(
     hosts.check_same("data", dataset.sha256)
     hosts.check_same("plan", str(plan))
     hosts.check_same("--keep", config.keep)
+    identity = {"run": directory.name, "data": dataset.sha256}
     directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
     with (
         ledger,
         Interruption().caught() as interruption,
-        CheckpointStore(directory.checkpoints, keep=config.keep) as store,
+        CheckpointStore(
+            directory.checkpoints, identity, run=directory.path, keep=config.keep
+        ) as store,
         ProgressDisplay(console, config.levels) as display,
     ):
 
@@ -111,9 +118,11 @@ def execute(
 
         with ledger.phase("report"):
             figures = draw(results, result)
-            write_results(directory.results, results)
-            plots.save(figures, directory.figures)
+            write_results(directory.results, results, directory.name)
+            with storing(directory.figures):
+                plots.save(figures, directory.figures)
             verdicts = judge(claims, results)
+        earlier = earlier_account(directory, costs)
         content = {
             "experiment": directory.experiment,
             "config": as_json(config),
@@ -123,8 +132,8 @@ def execute(
             "diverged": diverged_networks(results),
             **useless_networks(results),
             "figures": list(figures),
-        }
-        write_json(directory.summary, content)
+        } | earlier
+        write_json(directory.summary, content, directory.name)
 
     hosts.once(write)
 
@@ -161,8 +170,8 @@ def report(
 def _report(
     directory: RunDirectory, tables: Tables, console: Console, check: bool, exact_only: bool
 ) -> int:
-    results = read_results(directory.results)
-    summary = read_json(directory.summary)
+    results = read_results(directory.results, directory.name)
+    summary = read_summary(directory.summary, directory.name)
     for table in tables(results):
         console.print(table)
     console.print(claims_table(summary["claims"]))

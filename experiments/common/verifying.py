@@ -4,7 +4,6 @@ The search itself does it: its store hands out all records but the one of the ne
 drawn, so the search trains that population again, from the same predecessors, states and keys.
 """
 
-import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ from jaxticket.imp import Progress
 from jaxticket.population import Plan, hosts
 from jaxticket.records import Coordinate, Dropped, Origin, Record, Result, Store, Template
 from jaxticket.runs import (
-    CheckpointStore,
+    CheckpointReader,
     RunDirectory,
     describe_environment,
     differences,
@@ -53,7 +52,7 @@ class Withholding:
 
     partway = None
 
-    def __init__(self, store: Store, seed: int) -> None:
+    def __init__(self, store: CheckpointReader, seed: int) -> None:
         """Prepares.
 
         Args:
@@ -135,9 +134,10 @@ def verify(
     starts = directory.starts()
     directory.check_data(data, starts)
     drawn_with = hosts.once(lambda: secrets.randbelow(2**32) if seed is None else seed)
-    with contextlib.closing(CheckpointStore(directory.checkpoints)) as store:
-        withholding = Withholding(store, drawn_with)
-        trained = _train_again(withholding, search)
+    identity = {"run": directory.name, "data": data["sha256"]}
+    store = CheckpointReader(directory.checkpoints, identity)
+    withholding = Withholding(store, drawn_with)
+    trained = _train_again(withholding, search)
     return _report(withholding, trained, starts, plan, drawn_with, console)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxticket.archives import EXPANSION
 from jaxticket.data.dataset import DataError, make_examples, one_line, shown
 from jaxticket.types import Examples
 
@@ -66,9 +67,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     Raises:
       DataError: not readable, not gzip, or not an idx file of that many dimensions and size.
     """
-    data = _read_bytes(path)
-    start = 4 + 4 * dimensions
-    if len(data) < start or data[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]):
+    start, magic = 4 + 4 * dimensions, bytes([0, 0, _UNSIGNED_BYTE, dimensions])
+    data = _read_bytes(path, start, magic)
+    if len(data) < start or data[:4] != magic:
         raise DataError(
             f"{shown(path)} starts with {data[:4].hex() or 'nothing'}: expected an idx file of "
             f"{dimensions}-dimensional unsigned bytes (0000080{dimensions}); fetch it again"
@@ -88,11 +89,23 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, start: int, magic: bytes) -> bytes:
+    """Reads what the header declares and not a byte more of what may be packed without end."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (OSError, EOFError, zlib.error) as error:
+        with path.open("rb") as plain:
+            packed = plain.read(2) == b"\x1f\x8b"
+            plain.seek(0)
+            file = gzip.GzipFile(fileobj=plain) if packed else plain
+            head = file.read(start)
+            if len(head) < start or head[:4] != magic:
+                return head
+            declared = math.prod(map(int, np.frombuffer(head[4:], ">u4")))
+            size = path.stat().st_size
+            if declared > EXPANSION * size:
+                raise ValueError(f"declares {declared} bytes, more than {size} can expand to")
+            # The byte after the end, where there is none, makes gzip check what it has read.
+            return head + file.read(declared) + file.read(1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
             f"{shown(path)} cannot be read ({one_line(error)}): expected an idx file, "
             "gzipped or not; fetch it again"

@@ -7,13 +7,12 @@ in CIFAR-10's class order.
 """
 
 import io
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxticket.archives import UNREADABLE, read_archive
 from jaxticket.data.dataset import DataError, make_examples, one_line, shown
 from jaxticket.types import Examples
 
@@ -64,13 +63,12 @@ def read_cifar10_jpeg(path: Path) -> dict[str, Examples]:
       DataError: the file is damaged or is not laid out as described above.
     """
     try:
-        # Opened here, since NumPy leaves the file open if it is no zip archive.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            parts = {
-                part: [arrays[f"{part}_{what}"] for what in ("jpeg", "offsets", "labels")]
-                for part in ("train", "test")
-            }
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_archive(path)
+        parts = {
+            part: [arrays[f"{part}_{what}"] for what in ("jpeg", "offsets", "labels")]
+            for part in ("train", "test")
+        }
+    except UNREADABLE as error:
         raise DataError(
             f"{shown(path)} cannot be read ({one_line(error)}): expected an npz file with "
             f"{{train,test}}_{{jpeg,offsets,labels}}; copy it again, or {_REAL_SET}"

@@ -29,6 +29,8 @@ contract; `size` of them at a time are looked at."""
 class ContractError(SharedError):
     """A contract does not hold: a fault of the library, of what it was given, or of the machine."""
 
+    misuse = False
+
 
 class Expected(NamedTuple):
     """What the contracts say of one network.

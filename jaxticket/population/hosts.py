@@ -77,10 +77,12 @@ def once(function: Callable[[], Any]) -> Any:
         try:
             message = {"value": function()}
         except TicketError as error:
-            message = {"error": str(error)}
+            message = {"error": str(error), "misuse": error.misuse}
     message = json.loads(_broadcast(json.dumps(message).encode()))
     if "error" in message:
-        raise SharedError(message["error"])
+        shared = SharedError(message["error"])
+        shared.misuse = message["misuse"]
+        raise shared
     return message["value"]
 
 

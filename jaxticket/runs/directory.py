@@ -12,9 +12,12 @@ import jax
 
 from jaxticket.errors import TicketError
 from jaxticket.population import hosts
+from jaxticket.population.pieces import print_note
 from jaxticket.runs.environment import describe_environment
-from jaxticket.runs.files import as_json, read_json, write_json
+from jaxticket.runs.files import SET_ASIDE, DamagedError, check_plain, set_aside
+from jaxticket.runs.json_files import as_json, read_json, write_json
 from jaxticket.runs.locking import Lock
+from jaxticket.runs.steps import Steps
 
 _PATIENCE = 60.0
 """Seconds that a network file system may take to show a file to another host."""
@@ -29,7 +32,26 @@ _OURS = (
     "results.nc",
     "summary.json",
     "figures",
+    SET_ASIDE,
 )
+
+CONFIG_FORM = {"experiment": str, "hash": str, "config": dict}
+ENVIRONMENT_FORM = {"starts": [{"data": {"sha256": str}}]}
+
+
+def check_run(path: Path) -> None:
+    """Refuses a run directory that holds links, pipes or devices in the place of its files.
+
+    Args:
+      path: the run directory.
+
+    Raises:
+      TicketError: naming the first of them.
+
+    Example:
+      >>> check_run(Path("/nonexistent"))
+    """
+    check_plain(path, *_OURS, _LOCK)
 
 
 def run_hash(config: Any) -> str:
@@ -123,6 +145,16 @@ class RunDirectory:
             self._lock = None
 
     @property
+    def name(self) -> str:
+        """Names experiment and configuration; its checkpoints carry it."""
+        return f"{self.experiment} {self._content['hash']}"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, as JSON has it."""
+        return self._content["config"]
+
+    @property
     def checkpoints(self) -> Path:
         """Where the finished networks are."""
         return self.path / "checkpoints"
@@ -156,7 +188,11 @@ class RunDirectory:
     def starts(self) -> list[dict[str, Any]]:
         """Reads where each start of the run ran; none before the first."""
         file = self.path / "environment.json"
-        return hosts.once(lambda: read_json(file)["starts"] if file.exists() else [])
+
+        def read() -> list[dict[str, Any]]:
+            return read_json(file, ENVIRONMENT_FORM, self.name)["starts"] if file.exists() else []
+
+        return hosts.once(read)
 
     def check_data(self, data: dict[str, Any], starts: list[dict[str, Any]]) -> None:
         """Checks that data are those that the run began with.
@@ -178,10 +214,22 @@ class RunDirectory:
 
     def _record_environment(self, facts: dict[str, Any]) -> None:
         file = self.path / "environment.json"
-        starts = read_json(file)["starts"] if file.exists() else []
+        starts = self._starts(file)
         now = describe_environment() | facts
         self.check_data(now["data"], starts)
-        write_json(file, {"starts": [*starts, now]})
+        write_json(file, {"starts": [*starts, now]}, self.name)
+
+    def _starts(self, file: Path) -> list[dict[str, Any]]:
+        """Reads where the run ran; the data's sha256 is in its checkpoints as well."""
+        if not file.exists():
+            if Steps(self.checkpoints).numbers():
+                print_note(f"{file}: is missing, so where the run began is not known any more")
+            return []
+        try:
+            return read_json(file, ENVIRONMENT_FORM, self.name)["starts"]
+        except DamagedError as error:
+            print_note(f"{error.said}: set aside in {set_aside(self.path, file)}")
+            return []
 
     def _open(self, config: Any, fresh: bool) -> None:
         self._check_place()
@@ -201,7 +249,7 @@ class RunDirectory:
     def _begin(self, config: Any, fresh: bool) -> None:
         if fresh:
             self._discard()
-        elif self._config_file.exists():
+        elif self._config_file.exists() or self.checkpoints.exists():
             self._check_same(config)
         if not self._config_file.exists():
             write_json(self._config_file, self._content)
@@ -220,6 +268,7 @@ class RunDirectory:
     def _check_place(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise TicketError(f"--out {self.path}: is a file, expected a folder; choose another")
+        check_run(self.path)
         strange = self.path.is_dir() and any(self.path.iterdir()) and not self._is_ours()
         if strange:
             raise TicketError(
@@ -228,12 +277,33 @@ class RunDirectory:
             )
 
     def _is_ours(self) -> bool:
-        # A run that was killed while config.json was being written left only these.
+        """Says whether a run made the folder; one that it is not sure of is not written to."""
         names = {path.name for path in self.path.iterdir()}
-        return "config.json" in names or names <= {_LOCK, ".config.json.partial"}
+        # A run that was killed while config.json was being written left only these.
+        if names <= {_LOCK, ".config.json.partial"}:
+            return True
+        try:
+            read_json(self._config_file, CONFIG_FORM)
+        except DamagedError:
+            partial = {f".{name}.partial" for name in _OURS}
+            return names <= {*_OURS, _LOCK} | partial or self._said() is not None
+        except TicketError:
+            return self._said() is not None
+        return True
+
+    def _said(self) -> str | None:
+        """Finds in the first checkpoint whose run this is; `None` if it does not say."""
+        try:
+            return Steps(self.checkpoints).metadata(0)["identity"]["run"]
+        except (TicketError, KeyError):
+            return None
 
     def _check_same(self, config: Any) -> None:
-        there = read_json(self._config_file)
+        try:
+            there = read_json(self._config_file, CONFIG_FORM)
+        except TicketError as error:
+            self._identify(error)
+            return
         mine = self._content
         names = [field.name for field in _science(config)]
         faults = [
@@ -248,6 +318,18 @@ class RunDirectory:
                 f"--out {self.path}: belongs to another configuration ({'; '.join(faults)}); "
                 "choose another folder, or --fresh to discard what is there"
             )
+
+    def _identify(self, error: TicketError) -> None:
+        """Makes sure by its checkpoints whose run this is, where its own word is not to be had."""
+        said = self._said()
+        if said != self.name:
+            whose = "do not say whose they are" if said is None else f"are of {said!r}"
+            raise TicketError(f"{error}; its checkpoints {whose}, expected {self.name!r}") from None
+        folder = set_aside(self.path, self._config_file)
+        print_note(
+            f"{getattr(error, 'said', error)}: written again, as its checkpoints are of this run "
+            f"({said}); set aside in {folder}"
+        )
 
     def _discard(self) -> None:
         for name in _OURS:

@@ -1,14 +1,45 @@
-"""Files that are either whole or absent: written beside their place, then renamed."""
+"""Files that are either whole or absent, and a folder for those that were damaged."""
 
 import contextlib
-import dataclasses
-import json
+import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from jaxticket.errors import TicketError
+from jaxticket.errors import StorageError, TicketError
+
+SET_ASIDE = "set-aside"
+"""Folder of a run directory for what was found damaged; nothing reads it."""
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some of your quota there",
+    errno.EROFS: "make the file system writable",
+    errno.EACCES: "make the folder yours to write",
+    errno.EPERM: "make the folder yours to write",
+    errno.EFBIG: "raise the limit on the size of files",
+}
+
+
+class DamagedError(TicketError):
+    """A file of a run that is not what was written.
+
+    Attributes:
+      said: which one and why, without what to do.
+    """
+
+    def __init__(self, path: Path, why: str, fix: str) -> None:
+        """Makes the error.
+
+        Args:
+          path: of the file or folder.
+          why: what is wrong.
+          fix: what to do.
+        """
+        self.said = f"{path}: {why}"
+        super().__init__(f"{self.said}; {fix}")
 
 
 @contextlib.contextmanager
@@ -19,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
       path: the file to be written.
 
     Yields:
-      A path in the same folder.
+      A path in the same folder, where nothing is.
 
     Example:
       >>> import tempfile
@@ -30,6 +61,8 @@ def replacing(path: Path) -> Iterator[Path]:
       'whole'
     """
     temporary = path.with_name(f".{path.name}.partial")
+    # It could be a link to somewhere else, which writing would follow.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -39,82 +72,129 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON that people can read; numbers that are not finite become `null`.
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turns the system's refusal to write into one line with what is free and what to do.
 
     Args:
-      path: the file.
-      content: dicts, lists, strings, numbers.
+      path: of what is written in the block.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      StorageError: in the place of an `OSError`.
+
+    Example:
+      >>> with storing(Path("/nonexistent/a.txt")):
+      ...     raise OSError(errno.ENOSPC, "No space left on device")  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      jaxticket.errors.StorageError: /nonexistent/a.txt: cannot be written (No space left on \
+device), ... is free in /; free some space there and rerun the same command, which goes on from \
+what is finished: that is whole
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Checks that a folder can be written to, by reserving the room for a moment.
+
+    Args:
+      folder: the folder.
+      size: bytes that will be written.
+
+    Raises:
+      OSError: as writing them would.
+    """
+    with tempfile.TemporaryFile(dir=folder, prefix=".room-") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Makes the error for what cannot be written.
+
+    Args:
+      path: of what was to be written.
+      error: what the system said.
+
+    Returns:
+      The error, to be raised by the caller.
+    """
+    place = next(parent for parent in path.absolute().parents if parent.is_dir())
+    free = shutil.disk_usage(place).free / 1e6
+    remedy = _REMEDIES.get(error.errno or 0, "make room for it")
+    return StorageError(
+        f"{path}: cannot be written ({error.strerror or error}), {free:,.0f} MB is free in "
+        f"{place}; {remedy} and rerun the same command, which goes on from what is finished: that "
+        "is whole"
+    )
+
+
+def set_aside(run: Path, *paths: Path) -> Path:
+    """Moves what was found damaged out of the way, into a folder of its own.
+
+    Args:
+      run: the run directory.
+      *paths: files and folders in it; what is not there is left out.
+
+    Returns:
+      The folder, `<run>/set-aside/<number>`.
 
     Example:
       >>> import tempfile
-      >>> path = Path(tempfile.mkdtemp()) / "a.json"
-      >>> write_json(path, {"loss": float("nan")})
-      >>> read_json(path)
-      {'loss': None}
+      >>> run = Path(tempfile.mkdtemp())
+      >>> _ = (run / "a.json").write_text("{")
+      >>> set_aside(run, run / "a.json").relative_to(run).as_posix()
+      'set-aside/1'
     """
-    with replacing(path) as temporary:
-        text = json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    folders = (run / SET_ASIDE).glob("*")
+    numbers = [int(folder.name) for folder in folders if folder.name.isdecimal()]
+    folder = run / SET_ASIDE / str(max(numbers, default=0) + 1)
+    with storing(folder):
+        # The last one first: what a kill leaves then still begins with the damaged one.
+        for path in (path for path in reversed(paths) if path.exists()):
+            target = folder / path.relative_to(run)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    return folder
 
 
-def read_json(path: Path) -> Any:
-    """Reads JSON.
+def check_plain(run: Path, *names: str) -> None:
+    """Refuses links, pipes and devices, which would read or write elsewhere.
+
+    The directory itself may be reached by a link; what it holds may not.
 
     Args:
-      path: the file.
-
-    Returns:
-      Its content.
+      run: the run directory.
+      *names: what is looked at in it, with all that is below; links to nowhere too.
 
     Raises:
-      TicketError: if it is not there or not JSON, naming the file.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TicketError(f"{path}: not there; is {path.parent} a run directory?") from None
-    except (OSError, ValueError) as error:
-        raise TicketError(
-            f"{path}: cannot be read ({type(error).__name__}: {error}); restore it or start the "
-            "run again with --fresh"
-        ) from None
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {str(name): _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    if isinstance(content, float) and content - content != 0:
-        return None
-    return content
-
-
-def as_json(config: Any) -> dict[str, Any]:
-    """Gives a configuration as JSON would have it.
-
-    Args:
-      config: a dataclass; values that JSON does not know are written as they print, and nested
-        dataclasses that do not say how as their fields.
-
-    Returns:
-      Its fields by name.
+      TicketError: naming the first of them.
 
     Example:
-      >>> @dataclasses.dataclass
-      ... class Config:
-      ...     out: Path = Path("runs")
-      >>> as_json(Config())
-      {'out': 'runs'}
+      >>> check_plain(Path("/nonexistent"), "config.json")
     """
-    return json.loads(json.dumps(_fields(config), default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    prints = type(value).__str__ is not object.__str__
-    return str(value) if prints else _fields(value)
-
-
-def _fields(config: Any) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    folders = [run]
+    while folders:
+        here = folders.pop()
+        try:
+            with os.scandir(here) as entries:
+                found = [entry for entry in entries if here != run or entry.name in names]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                kind = "a link" if entry.is_symlink() else "no file or folder"
+                raise TicketError(
+                    f"{entry.path}: is {kind}, expected a run directory of plain files and "
+                    "folders; remove it, or put what it stands for in its place"
+                )

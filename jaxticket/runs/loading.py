@@ -7,9 +7,10 @@ import numpy as np
 
 from jaxticket.errors import TicketError
 from jaxticket.records import Coordinate, Dropped, Network, Record
-from jaxticket.runs.checkpoints import CheckpointStore
-from jaxticket.runs.files import read_json
-from jaxticket.runs.results import read_results
+from jaxticket.runs.directory import CONFIG_FORM, ENVIRONMENT_FORM, check_run
+from jaxticket.runs.json_files import read_json
+from jaxticket.runs.reader import CheckpointReader
+from jaxticket.runs.results_file import read_results
 
 if TYPE_CHECKING:
     import xarray
@@ -23,6 +24,7 @@ class Run:
       experiment: the name of what made it.
       config: its configuration, as a dict.
       environment: where it ran, one entry a start.
+      name: of experiment and configuration, as its checkpoints carry it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,14 +34,18 @@ class Run:
           path: the run directory.
 
         Raises:
-          TicketError: if it is none.
+          TicketError: if it is none, or one of its files is damaged, naming it.
         """
         self.path = path
-        content = read_json(path / "config.json")
+        check_run(path)
+        content = read_json(path / "config.json", CONFIG_FORM)
         self.experiment: str = content["experiment"]
         self.config: dict[str, Any] = content["config"]
-        self.environment: dict[str, Any] = read_json(path / "environment.json")
-        self._store = CheckpointStore(path / "checkpoints")
+        self.name: str = f"{self.experiment} {content['hash']}"
+        self.environment: dict[str, Any] = read_json(
+            path / "environment.json", ENVIRONMENT_FORM, self.name
+        )
+        self._store = CheckpointReader(path / "checkpoints", {"run": self.name})
         self._places = self._store.coordinates()
         self._cache: tuple[int, Record] | None = None
         self._leaves: tuple[str, ...] | None = None
@@ -47,12 +53,12 @@ class Run:
     @property
     def results(self) -> "xarray.Dataset":
         """All curves, as `jaxticket.runs.to_dataset` describes them."""
-        return read_results(self.path / "results.nc")
+        return read_results(self.path / "results.nc", self.name)
 
     @property
     def summary(self) -> dict[str, Any]:
         """The verdicts on the claims."""
-        return read_json(self.path / "summary.json")
+        return read_json(self.path / "summary.json", {"claims": list}, self.name)
 
     def network(self, arm: str, level: int, replicate: int, variant: str = "") -> Network:
         """Reads one finished network.

@@ -9,6 +9,10 @@ import weakref
 from pathlib import Path
 
 from jaxticket.errors import TicketError
+from jaxticket.runs.forms import parse
+
+_LONGEST = 4096
+"""Bytes that are read of who holds a lock; what is written is far shorter."""
 
 
 class Lock:
@@ -38,7 +42,9 @@ class Lock:
           jaxticket.errors.TicketError: ...: is in use by process ... since ...
           >>> first.close()
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # A link would let what follows overwrite a file elsewhere, and a pipe would wait for ever.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o666)
         self.close = weakref.finalize(self, os.close, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +64,8 @@ class Lock:
 
 def _holder(path: Path) -> str:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            found = parse(file.read(_LONGEST))
         return f"process {found['process']} on {found['host']} since {found['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

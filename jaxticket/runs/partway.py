@@ -1,12 +1,12 @@
 """Where networks in the middle of their training are kept: one file, always whole."""
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxticket.archives import UNREADABLE, read_archive
 from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
 from jaxticket.runs.files import replacing
@@ -31,9 +31,8 @@ class PartwayFile:
         if not hosts.once(self.path.is_file):
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                return _nested({name: archive[name] for name in archive.files})
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            return _nested(read_archive(self.path))
+        except (*UNREADABLE, AttributeError) as error:
             print_note(
                 f"{self.path}: cannot be read ({type(error).__name__}); the networks that were in "
                 "training begin again"

@@ -1,16 +1,13 @@
 """Results as one labelled dataset: every curve of every network."""
 
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
-from jaxticket.errors import TicketError
 from jaxticket.records import Dropped, Record, Result
-from jaxticket.runs.files import replacing
 
 if TYPE_CHECKING:
     import xarray
@@ -82,42 +79,6 @@ def to_dataset(result: Result, test_labels: np.ndarray | None = None) -> "xarray
         dataset["early_stop_step"] = early_stop_step(dataset["validation_loss"])
     dataset = add_usefulness(dataset, test_labels)
     return dataset if result.variants != ("",) else dataset.isel(variant=0, drop=True)
-
-
-def write_results(path: Path, dataset: "xarray.Dataset") -> None:
-    """Writes a dataset as netCDF 4; the same dataset gives the same bytes.
-
-    Args:
-      path: the file.
-      dataset: from `to_dataset`.
-    """
-    with replacing(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
-
-
-def read_results(path: Path) -> "xarray.Dataset":
-    """Reads a dataset into memory.
-
-    Args:
-      path: a `results.nc`.
-
-    Returns:
-      The dataset.
-
-    Raises:
-      TicketError: if it is not there or damaged, naming the file.
-    """
-    import xarray
-
-    if not path.is_file():
-        raise TicketError(f"{path}: not there; the run has not finished, so rerun its command")
-    try:
-        return xarray.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise TicketError(
-            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it and rerun the "
-            "command of the run, which makes it again from the checkpoints"
-        ) from None
 
 
 def _curves(result: Result, name: str, steps: np.ndarray) -> np.ndarray:

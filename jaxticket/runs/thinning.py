@@ -23,7 +23,7 @@ Keep = Literal["all", "tickets", "ends"]
 PARAMS = "params"
 """The folder in a checkpoint."""
 
-_DROPPED = "params-dropped"
+DROPPED = "params-dropped"
 """An empty file beside it, which tells that it was dropped and not lost; Orbax knows no folders but
 its own."""
 
@@ -83,7 +83,7 @@ def was_thinned(step: Path) -> bool:
     Returns:
       True if so.
     """
-    return (step / _DROPPED).is_file()
+    return (step / DROPPED).is_file()
 
 
 def drop(step: Path) -> None:
@@ -96,10 +96,10 @@ def drop(step: Path) -> None:
     if left.is_dir():
         shutil.rmtree(left)
     if (step / PARAMS).is_dir():
-        (step / _DROPPED).touch()
+        (step / DROPPED).touch()
         (step / PARAMS).rename(left)
         shutil.rmtree(left)
 
 
 def _left(step: Path) -> Path:
-    return step.with_name(f".{step.name}-{_DROPPED}")
+    return step.with_name(f".{step.name}-{DROPPED}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxticket.keys import is_typed_key
 from jaxticket.population import hosts
+from jaxticket.population.pieces import print_note
 
 
 class Partway(NamedTuple):
@@ -77,17 +78,16 @@ class Keeping:
         """
         self._last = time.monotonic()
         content = None if self._keeper is None else self._keeper.load()
-        if content is None or str(content["digest"]) != digest(networks, start):
+        try:
+            if content is None or str(content["digest"]) != digest(networks, start):
+                return None
+            return _restored(content, *like)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            print_note(
+                f"what was kept of networks in training does not fit ({type(error).__name__}: "
+                f"{error}); they begin again"
+            )
             return None
-        learner, observed = like
-        return Partway(
-            str(content["digest"]),
-            int(content["stop"]),
-            _unlisted(learner, content.get("learner", {})),
-            _unlisted(observed, content.get("observed", {})),
-            {int(step): dict(row) for step, row in content["rows"].items()},
-            {int(s): _unlisted(learner, kept) for s, kept in content.get("snapshots", {}).items()},
-        )
 
     @property
     def due(self) -> bool:
@@ -140,6 +140,17 @@ def digest(networks: Any, start: int) -> str:
     return found.hexdigest()
 
 
+def _restored(content: Mapping[str, Any], learner: Any, observed: Any) -> Partway:
+    return Partway(
+        str(content["digest"]),
+        int(content["stop"]),
+        _unlisted(learner, content.get("learner", {})),
+        _unlisted(observed, content.get("observed", {})),
+        {int(step): dict(row) for step, row in content["rows"].items()},
+        {int(s): _unlisted(learner, kept) for s, kept in content.get("snapshots", {}).items()},
+    )
+
+
 def _listed(tree: Any) -> dict[str, Any]:
     return {f"{place:05}": leaf for place, leaf in enumerate(jax.tree.leaves(tree))}
 
@@ -148,4 +159,8 @@ def _unlisted(like: Any, leaves: Mapping[str, Any]) -> Any:
     """Rebuilds a tree; NumPy reads back the bits of JAX's own number formats, not their names."""
     wanted, structure = jax.tree.flatten(like)
     pairs = zip(wanted, (leaves[place] for place in sorted(leaves)), strict=True)
-    return jax.tree.unflatten(structure, [leaf.view(one.dtype) for one, leaf in pairs])
+    viewed = [(one, leaf.view(one.dtype)) for one, leaf in pairs]
+    strange = [leaf.shape for one, leaf in viewed if leaf.shape != np.shape(one)]
+    if strange:
+        raise ValueError(f"a leaf of shape {list(strange[0])}")
+    return jax.tree.unflatten(structure, [leaf for _, leaf in viewed])
