@@ -31,11 +31,13 @@ class Trial(NamedTuple):
       kills: the moments that were met, and the phase that the run was in.
       left: the moments that its starts ended before.
       faults: what it lost, a line each.
+      last: its last start; a whole course if there was no kill.
     """
 
     kills: list[tuple[Moment, str]]
     left: list[Moment]
     faults: list[str]
+    last: Attempt
 
 
 def trial(
@@ -66,7 +68,7 @@ def trial(
             kills.append((moment, found.during))
             continue
         left = list(moments[place:])
-        return Trial(kills, left, _faults(found) or compare(whole, folder))
+        return Trial(kills, left, _faults(found) or compare(whole, folder), found)
     raise AssertionError("a start without a moment is not killed")
 
 
