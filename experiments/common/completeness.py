@@ -16,6 +16,7 @@ from jaxticket.runs import (
 )
 
 _NUMBER, _NONE = (int, float), type(None)
+_NETWORK = {"arm": str, "level": int, "replicate": int}
 
 SUMMARY_FORM = {
     "seconds": _NUMBER,
@@ -36,7 +37,9 @@ SUMMARY_FORM = {
         "network_steps": int,
         "notes": [str],
     },
-    "diverged": [{"arm": str, "level": int, "replicate": int, "step": int}],
+    "diverged": [{**_NETWORK, "step": int}],
+    "collapsed?": [{**_NETWORK, "layers": [str]}],
+    "untrained?": [_NETWORK],
 }
 """What is read of a summary; what else it holds is for people."""
 

@@ -4,7 +4,8 @@ import json
 from typing import Any, NoReturn
 
 Form = type | tuple[type, ...] | dict[str, Any] | list[Any]
-"""What JSON must look like: a type, one of several, a dict with at least these names, a list."""
+"""What JSON must look like: a type, one of several, a list, a dict with at least these
+names, but for those with a question mark."""
 
 
 def parse(text: bytes) -> Any:
@@ -55,7 +56,10 @@ def check_form(content: Any, form: Form, where: str = "it") -> None:
         raise ValueError(f"{where} is of type {type(content).__name__}, expected {names}")
     if isinstance(form, dict):
         prefix = "" if where == "it" else f"{where}."
-        for name, part in form.items():
+        for key, part in form.items():
+            name = key.removesuffix("?")
+            if name not in content and key != name:
+                continue
             if name not in content:
                 raise ValueError(f"{where} has no {name}")
             check_form(content[name], part, f"{prefix}{name}")
