@@ -312,7 +312,7 @@ QUIET = [kind for kind in fuzz_kinds.KINDS if kind != "checkpoint not listed"]
 @pytest.mark.parametrize("kind", QUIET)
 def test_no_mutation_of_any_file_gives_another_result(kind):
     """A short stream; `python -m tests.fuzz --mutations 1000` is the long one."""
-    number = 12 if kind.startswith(("checkpoint", "summary")) else 20
+    number = 8 if kind.startswith(("checkpoint", "summary")) else 20
     outcomes = list(fuzz.fuzz(kind, number, seed=1))
     assert [outcome.fault for _, outcome in outcomes if outcome.fault] == []
     if kind != "lock":
