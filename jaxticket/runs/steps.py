@@ -145,6 +145,8 @@ class Steps:
                 "wrote it or start again with --fresh"
             )
         try:
+            if schema != WITHOUT_CHECKSUMS and not is_sealed(metadata):
+                raise ValueError("has lost its checksums")
             check_description(metadata)
             if is_sealed(metadata):
                 check_place(metadata, number, self.identity)
