@@ -114,6 +114,9 @@ def other_experiment(name):
     def change(path):
         content = runs.read_json(path / "config.json")
         runs.write_json(path / "config.json", content | {"experiment": name})
+        # What would say whose they are is gone.
+        runs.write_json(path / "environment.json", runs.read_json(path / "environment.json"))
+        shutil.rmtree(path / "checkpoints")
 
     return change
 
