@@ -41,7 +41,8 @@ MAINS = {
     "presets": presets,
     "scaling": scaling,
 }
-KEYS = {"benchmark", "config", "machine", "measurements", "targets", "not_measured", "faults"}
+KEYS = {"schema", "sha256", "benchmark", "config", "machine", "measurements", "targets"}
+KEYS |= {"not_measured", "faults"}
 ROWS = {
     "compaction": {
         "networks": {"task", "milliseconds", "compacted_milliseconds", "ratio", "parameters"},

@@ -216,8 +216,8 @@ def test_every_function_of_a_search_is_compiled_once(smallest):
     _, traces, compiled = smallest
     # Once to train, once for the names of its metrics, once to count its arithmetic.
     assert traces == 3
-    # To initialise, begin, train, evaluate, prune, restart, and start the controls.
-    assert len(compiled) == 7
+    # To initialise, begin, train, evaluate, prune, restart, start the controls, and monitor.
+    assert len(compiled) == 8
 
 
 # What populations are made with.

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxticket.errors import TicketError
 from jaxticket.runs import CheckpointStore, differences, read_json
+from jaxticket.runs.files import DamagedError
 from jaxticket.runs.locking import Lock
 
 
@@ -64,6 +65,8 @@ def _networks(whole: Path, killed: Path) -> list[str]:
         begun, also = first.initial_params(), second.initial_params()
         same = all(np.array_equal(begun[path], also[path]) for path in begun)
         return found if same else [*found, "initial params differ"]
+    except DamagedError as error:
+        return [str(error)]
     finally:
         first.close()
         second.close()
