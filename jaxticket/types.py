@@ -5,30 +5,33 @@ Everything here is written for *one* network. A population is axis 0, added by
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
-Params = PyTree[Any]
+PyTree: TypeAlias = Any
+"""Containers of arrays; JAX takes any, and the types of Python cannot say more."""
+
+Params: TypeAlias = PyTree
 """Nested plain dicts of float arrays, whatever library made them."""
 
-ModelState = PyTree[Any]
+ModelState: TypeAlias = PyTree
 """What a network carries beside its weights (batch statistics ...); `{}` if nothing."""
 
-Mask = PyTree[Any]
+Mask: TypeAlias = PyTree
 """The params' structure with `bool` leaves (True = kept); `None` where not prunable."""
 
-Scores = PyTree[Any]
+Scores: TypeAlias = PyTree
 """The params' structure with float leaves, higher = keep; `None` where not prunable."""
 
-Metrics = dict[str, Any]
+Metrics: TypeAlias = dict[str, Any]
 """Scalars by name, e.g. `{"loss": ..., "accuracy": ...}`."""
 
-Batch = PyTree[Any]
+Batch: TypeAlias = PyTree
 """A pytree of arrays that share their leading axis, the examples."""
 
-Data = dict[str, Any]
+Data: TypeAlias = dict[str, Any]
 """Splits by name, each a `Batch`; `train`, from which training draws, may be a `Stream`."""
 
 

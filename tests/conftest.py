@@ -3,6 +3,8 @@
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 
 from jaxtyping import install_import_hook
@@ -14,6 +16,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+# XLA's emitters of fused loops make programs faster that run for long, and take twice the time to
+# compile. An unknown flag ends the process, so an XLA that has other flags is asked beforehand.
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if "XLA_FLAGS" not in os.environ:
+    environment = os.environ | {"XLA_FLAGS": QUICK, "JAX_PLATFORMS": "cpu"}
+    probe = [sys.executable, "-c", "import jax; jax.devices()"]
+    known = subprocess.run(probe, env=environment, capture_output=True).returncode == 0
+    os.environ["XLA_FLAGS"] = QUICK if known else ""
 
 # Before anything imports jaxticket, so that every annotation of the core is checked.
 CHECKED = (

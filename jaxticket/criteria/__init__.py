@@ -1,5 +1,7 @@
 """What a weight is worth: one file a family of criteria, higher score = keep."""
 
+from collections.abc import Callable
+
 from jaxticket.criteria.base import (
     Criterion,
     Evidence,
@@ -27,7 +29,7 @@ from jaxticket.criteria.saliency import gradient_magnitude, signed_snip, snip, t
 from jaxticket.criteria.synflow import synflow
 from jaxticket.errors import unknown
 
-CRITERIA = {
+CRITERIA: dict[str, Callable[..., Criterion]] = {
     "magnitude": magnitude,
     "magnitude_at_initialization": magnitude_at_initialization,
     "large_initial_large_final": large_initial_large_final,

@@ -1,15 +1,16 @@
 """Dynamic mode decomposition: the linear dynamics that a few snapshots of a large state follow."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int, PyTree
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxticket.errors import TicketError
+from jaxticket.types import PyTree
 
-Snapshots = PyTree[Any]
+Snapshots: TypeAlias = PyTree
 """States along axis 0, the oldest first: `float[T, ...]` leaves."""
 
 
@@ -100,7 +101,7 @@ def _modes(snapshots: Snapshots, taken: Array, rank: int | None, tolerance: floa
 
 
 @jax.jit
-def combine(snapshots: Snapshots, coefficients: Complex[Array, " snapshots"]) -> PyTree[Any]:
+def combine(snapshots: Snapshots, coefficients: Complex[Array, " snapshots"]) -> PyTree:
     """Gives a mode, or a sum of modes, as a state: Σ_j c_j b_j.
 
     Args:

@@ -113,7 +113,7 @@ class Fitting:
           size: networks a piece.
           note: is told, in one line, where pieces become smaller.
         """
-        self.size = size
+        self.size: int = size
         self._note = note
 
     def run(self, run_piece: Callable[[Any, int], Any], networks: Any) -> list[Any]:

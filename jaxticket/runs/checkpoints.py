@@ -55,7 +55,8 @@ class CheckpointStore(CheckpointReader):
         """
         check_keep(keep)
         super().__init__(directory, identity)
-        self.partway = PartwayFile(directory.with_name(f"{directory.name}-partway.npz"))
+        partway = directory.with_name(f"{directory.name}-partway.npz")
+        self.partway: PartwayFile = PartwayFile(partway)
         self._run = run
         self._keep: Keep = keep
         self._opened: Any = None

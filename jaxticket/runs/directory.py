@@ -35,8 +35,8 @@ _OURS = (
     SET_ASIDE,
 )
 
-CONFIG_FORM = {"experiment": str, "hash": str, "config": dict}
-ENVIRONMENT_FORM = {"starts": [{"data": {"sha256": str}}]}
+CONFIG_FORM: dict[str, Any] = {"experiment": str, "hash": str, "config": dict}
+ENVIRONMENT_FORM: dict[str, Any] = {"starts": [{"data": {"sha256": str}}]}
 
 
 def check_run(path: Path) -> None:
@@ -126,7 +126,7 @@ class RunDirectory:
           TicketError: if the folder belongs to something else, is in use or cannot be written.
         """
         self.experiment = experiment
-        self.path = run_path(experiment, config, out)
+        self.path: Path = run_path(experiment, config, out)
         self._config_file = self.path / "config.json"
         self._content = {
             "experiment": experiment,

@@ -38,7 +38,7 @@ class DamagedError(TicketError):
           why: what is wrong.
           fix: what to do.
         """
-        self.said = f"{path}: {why}"
+        self.said: str = f"{path}: {why}"
         super().__init__(f"{self.said}; {fix}")
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxticket.errors import TicketError
@@ -45,7 +46,7 @@ class Lock:
         # A link would let what follows overwrite a file elsewhere, and a pipe would wait for ever.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, 0o666)
-        self.close = weakref.finalize(self, os.close, descriptor)
+        self.close: Callable[[], object] = weakref.finalize(self, os.close, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

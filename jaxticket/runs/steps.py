@@ -55,7 +55,7 @@ class Steps:
           identity: what must be the same in all of them, by name.
         """
         self.directory = directory
-        self.identity = dict(identity or {})
+        self.identity: dict[str, str] = dict(identity or {})
 
     def numbers(self) -> list[int]:
         """Lists the steps that are there, whole or not.

@@ -45,8 +45,10 @@ class Piece:
           keeping: decides when it is kept.
           ledger: counts its steps.
         """
-        self.number = networks.keys.shape[0]
-        self.intervals = _intervals(asked.start, asked.grid, (*asked.stops, *asked.snapshots))
+        self.number: int = networks.keys.shape[0]
+        self.intervals: list[Interval] = _intervals(
+            asked.start, asked.grid, (*asked.stops, *asked.snapshots)
+        )
         self._networks, self._asked = networks, asked
         self._keeping, self._ledger = keeping, ledger
         begins = networks.begins if np.size(networks.begins) else asked.start
