@@ -305,6 +305,11 @@ def bits(leaf: Any) -> np.ndarray:
     return leaf.reshape(-1).view(np.uint8)
 
 
+def slow_but(quick: str, names: Iterable[str]) -> list[Any]:
+    """Marks all of these rows as slow but one."""
+    return [pytest.param(name, marks=() if name == quick else pytest.mark.slow) for name in names]
+
+
 def assert_same_bits(actual: Any, expected: Any) -> None:
     """Two trees are equal bit for bit."""
     assert jax.tree.structure(actual) == jax.tree.structure(expected)

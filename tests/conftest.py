@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 from jaxtyping import install_import_hook
 
@@ -64,6 +65,34 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiling makes first examples slow, and a shared machine makes all of them slow.
 settings.register_profile("jaxticket", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("jaxticket")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--slow",
+        nargs="?",
+        const="1/1",
+        metavar="K/N",
+        help="run tests marked slow too: all of them, or the K-th of N parts",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes five seconds or more; runs with --slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out slow tests, unless they are asked for by the option or by their names."""
+    named = any("::" in argument for argument in config.args)
+    part, parts = map(int, (config.option.slow or ("1/1" if named else "0/1")).split("/"))
+
+    def chosen(item):
+        if item.get_closest_marker("slow") is None:
+            return True
+        return part > 0 and zlib.crc32(item.nodeid.encode()) % parts == part - 1
+
+    config.hook.pytest_deselected(items=[item for item in items if not chosen(item)])
+    items[:] = [item for item in items if chosen(item)]
 
 
 @pytest.fixture(scope="module")

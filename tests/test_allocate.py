@@ -125,6 +125,7 @@ def test_every_level_keeps_what_it_must_of_the_one_before(name, seed):
         mask = following
 
 
+@pytest.mark.slow
 @cases.every(cases.ALLOCATIONS)
 def test_selection_is_the_same_eager_compiled_and_in_a_population(name):
     allocation = cases.ALLOCATIONS[name]

@@ -81,6 +81,7 @@ def test_all_benchmarks_are_listed():
     assert all(question.endswith(".") for question in questions().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MAINS if name != "peers"])
 def test_a_quick_run_prints_tables_and_writes_what_it_promises(name, tmp_path):
     figure = ["--figure", tmp_path / "figure.png"] if name == "scaling" else []
@@ -150,6 +151,7 @@ def test_pytorch_prunes_what_the_library_prunes():
             np.testing.assert_array_equal(found[path], leaf)
 
 
+@pytest.mark.slow
 def test_both_sides_find_the_same_tickets(monkeypatch, tmp_path):
     pytest.importorskip("torch")
     monkeypatch.setattr(differential, "RATES", {"momentum": 0.1})

@@ -123,6 +123,7 @@ def check_equality(name, seed):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @cases.every(NETWORKS)
 def test_a_structured_ticket_gives_the_same_outputs_when_it_is_made_smaller(name):
     graph = made(name)[-1]
@@ -130,6 +131,7 @@ def test_a_structured_ticket_gives_the_same_outputs_when_it_is_made_smaller(name
     check_equality(name, 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.sampled_from(["handwritten", "passed", "residual"]), st.integers(0, 99))
 def test_any_structured_ticket_gives_the_same_outputs_when_it_is_made_smaller(name, seed):

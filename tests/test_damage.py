@@ -262,6 +262,7 @@ def command(out, *words):
     return code, console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_from_the_newest_whole_level(finished, tmp_path, capsys):
     out = Path(shutil.copytree(finished, tmp_path / "run"))
     (out / "summary.json").unlink()

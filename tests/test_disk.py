@@ -34,6 +34,7 @@ def taken(folder):
     return sum(512 * path.stat().st_blocks for path in [folder, *folder.rglob("*")])
 
 
+@pytest.mark.slow
 def test_what_a_run_takes_is_predicted_within_15_percent(tmp_path):
     """Of a thinned sweep; the smoke run is in test_experiments.py."""
     sweep = ("--learning-rates", "1e-3", "2e-3", "--arms", "ticket", "reinit")

@@ -123,6 +123,7 @@ def test_the_loss_of_the_coordinator_ends_the_others_with_its_name():
     assert "(process 0 of 2) has dropped out; rerun the same command" in message.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_a_host_goes_on_to_the_results_of_one_process(tmp_path):
     """Covers the run on two processes, the loss, and resuming, at the price of one."""
     alone = start(*RUN, "--out", tmp_path / "alone", devices=4)

@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 
+import cases
 import pytest
 from rich.console import Console
 
@@ -34,7 +35,7 @@ def test_the_promised_experiments_exist():
 
 
 @pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", cases.slow_but("levels", SWEEPS))
 def test_the_smoke_run_holds_and_leaves_its_files(name, tmp_path):
     out = tmp_path / "run"
     code, text = run(name, "--preset", "smoke", "--check", "--out", out)

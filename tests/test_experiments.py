@@ -154,6 +154,7 @@ KILLS = [
 """Each in its own start of one run; `python -m tests.torture` draws as many as one likes."""
 
 
+@pytest.mark.slow
 def test_killed_five_times_the_same_command_gives_the_same_bits(smoke, tmp_path):
     words = ["--preset", "smoke", "--check", "--keep-every", "0"]
     found = trial("experiments.lenet", words, KILLS, smoke[1], tmp_path / "run", {})
@@ -161,6 +162,7 @@ def test_killed_five_times_the_same_command_gives_the_same_bits(smoke, tmp_path)
     assert [moment for moment, _ in found.kills] == KILLS
 
 
+@pytest.mark.slow
 def test_what_a_kill_could_lose_is_found(smoke, tmp_path):
     copy = shutil.copytree(smoke[1], tmp_path / "run")
     assert compare(smoke[1], copy) == []
@@ -186,6 +188,7 @@ def test_what_the_run_takes_on_disk_was_predicted_within_15_percent(smoke):
     assert predicted == pytest.approx(taken, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_drawn_is_verified_and_nothing_is_written(smoke):
     files = [path for path in smoke[1].rglob("*") if path.name != ".lock"]
     before = {path: path.stat().st_mtime_ns for path in files}
@@ -222,6 +225,7 @@ def until(condition, process, seconds=120):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_at_the_next_evaluation_and_nothing_is_lost(number, smoke, tmp_path):
     out = tmp_path / "run"
@@ -241,6 +245,7 @@ def test_a_signal_ends_a_run_at_the_next_evaluation_and_nothing_is_lost(number, 
     assert not list(out.glob("checkpoints-partway*"))
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(tmp_path):
     long = ("--steps", "2000it", "--evaluate-every", "2000it", "--width", "2")
     words, options = command("--preset", "smoke", *long, "--out", tmp_path / "run")
@@ -255,6 +260,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
     assert "interrupted again: rerun the same command" in message
 
 
+@pytest.mark.slow
 def test_a_diverging_run_ends_with_what_diverged_and_keeps_its_results(tmp_path, capsys):
     code, text = run(*TINY, "--learning-rate", "1e30", "--arms", "ticket", "--out", tmp_path / "r")
     assert code == 1
@@ -267,6 +273,7 @@ def test_a_diverging_run_ends_with_what_diverged_and_keeps_its_results(tmp_path,
     assert isinstance(runs.load(tmp_path / "r").results, xarray.Dataset)
 
 
+@pytest.mark.slow
 def test_a_broken_claim_fails_the_check(smoke, tmp_path):
     out = tmp_path / "run"
     code, _ = run(*TINY, "--out", out)

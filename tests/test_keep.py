@@ -44,6 +44,7 @@ TICKETS = {("ticket", level) for level in range(searches.LEVELS)}
 WANTED = {"tickets": TICKETS, "ends": {("ticket", 0), ("ticket", LAST)}}
 
 
+@pytest.mark.slow
 def test_results_are_the_same_and_only_what_was_asked_for_stays(tmp_path):
     with runs.CheckpointStore(tmp_path, keep="ends") as store, pytest.raises(KeyboardInterrupt):
         searches.search(store=StopAfter(store, 2))
@@ -52,6 +53,7 @@ def test_results_are_the_same_and_only_what_was_asked_for_stays(tmp_path):
     assert kept(tmp_path) == WANTED["ends"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_thinned_on_request_and_a_kill_within_costs_nothing(whole, tmp_path):
     path = shutil.copytree(whole, tmp_path / "checkpoints")
     assert kept(path) > TICKETS

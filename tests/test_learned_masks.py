@@ -328,6 +328,7 @@ def swept():
     return searches.search(learner=family, variants=variants, levels=1, arms=("ticket",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSITIES)
 def test_a_population_of_densities_is_its_single_runs_to_the_bit(name):
     learned = learned_masks.edge_popup(DENSITIES[name])

@@ -104,6 +104,7 @@ def test_shuffle_puts_kept_weights_everywhere_alike():
     np.testing.assert_allclose(often, 0.25, atol=0.05)
 
 
+@pytest.mark.slow
 def test_shuffle_is_the_same_eager_compiled_and_in_a_population():
     population = cases.stack([cases.mask(seed) for seed in range(3)])
     keys = jax.random.split(jax.random.key(2), 3)

@@ -85,6 +85,7 @@ def test_less_than_one_network_ends_in_one_line(room):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_search_in_little_memory_finds_the_same_tickets(room, capsys):
     whole = searches.finished()
     needed = []

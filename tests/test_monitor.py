@@ -260,6 +260,7 @@ def test_a_broken_contract_is_a_failed_run_and_no_misuse(capsys):
     assert capsys.readouterr().err == "error: contract 1 is broken\n"
 
 
+@pytest.mark.slow
 def test_budgets_are_held_to_what_they_allow():
     variants = {name: Variant(allocation=cases.ALLOCATIONS[name]) for name in cases.UNUSED}
     result = search(variants=variants, arms=("ticket", "oneshot", "dense"), levels=2)

@@ -26,6 +26,7 @@ def found(pruning):
     return searches.search(arms=ARMS, pruning=pruning)
 
 
+@pytest.mark.slow
 def test_oneshot_pruning_gives_the_masks_of_the_arm_oneshot():
     one = found("oneshot")
     for level, replicate in itertools.product(range(1, one.levels), range(one.replicates)):
@@ -60,6 +61,7 @@ def between(start, end, number, schedule):
         yield int(np.ceil(left if schedule == "exponential" else start + (end - start) * share))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["exponential", "linear"])
 @cases.every(cases.ALLOCATIONS)
 def test_rounds_score_anew_what_the_one_before_left(name, schedule):
@@ -212,6 +214,7 @@ def test_layers_are_emptied_only_where_that_was_asked_for():
     assert counts["hidden_0/kernel"] == 0 < counts["output/kernel"]
 
 
+@pytest.mark.slow
 def test_variants_score_with_examples_of_their_own_but_as_many():
     variant = functools.partial(
         imp.Variant, criterion=criteria.snip(), pruning="at_start", scoring=SCORING

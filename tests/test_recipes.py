@@ -270,12 +270,12 @@ def test_one_of_trains_as_the_chosen_one_alone_and_leaves_the_others_states():
     for place, optimizer in enumerate(chosen_from()):
         weights, state = jax.jit(lambda tx=optimizer: descend(tx, params, gradients))()
         final, states = run(jnp.int32(place))
-        cases.assert_same_bits(final, weights)
-        cases.assert_same_bits(states[place], state)
+        # Two programs: what is added and multiplied at once is the compiler's choice in each.
+        cases.assert_close((final, states[place]), (weights, state), 1e-6)
         for other in {0, 1, 2} - {place}:
             cases.assert_same_bits(states[other], start[other])
     still = jax.jit(lambda: descend(recipes.one_of(chosen_from(), 2), params, gradients))()
-    cases.assert_same_bits(still, (final, states))
+    cases.assert_close(still, (final, states), 1e-6)
 
 
 def test_one_of_keeps_the_moments_of_pruned_weights_at_zero_and_restarts():
@@ -371,6 +371,7 @@ def test_traced_hyperparameters_are_the_numbers_that_a_recipe_holds():
     cases.assert_close(traced, held)
 
 
+@pytest.mark.slow
 def test_an_optimizer_may_be_an_axis():
     names = ("sgd", TINY.optimizer)
     family = recipes.make_family(TINY, tiny_dataset(), optimizers=names)

@@ -59,6 +59,7 @@ def made(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(made, tmp_path):
     assert call(reader(lenet), "--run", made, "--out", tmp_path / "new") == 0
     problem, result = SEEN["problem"], SEEN["result"]
@@ -78,6 +79,7 @@ def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(made, tm
     assert not list((tmp_path / "new" / "checkpoints").glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_a_sweep_is_read_with_its_own_variants(tmp_path):
     out = tmp_path / "conv"
     assert call(conv.EXPERIMENT, "--preset", "smoke", "--out", out) == 0

@@ -461,6 +461,7 @@ def test_what_is_no_experiment_is_listed_last(tmp_path):
     assert list(questions())[-1] == "report"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_a_real_run_is_reported(tmp_path, monkeypatch):
     # The choices that compile fastest, and the one figure that is looked at.

@@ -143,6 +143,7 @@ def test_descent_turns_networks_away_or_towards(strength, sign):
     assert sign * (squares[-1] - squares[0]) > 0.01
 
 
+@pytest.mark.slow
 def test_a_population_of_strengths_is_each_alone():
     strengths, numbers = jnp.float32([0.0, 2.0, -1.0]), jnp.int32([1, 2, 3])
     networks = cases.stack([masks.apply(cases.params(seed), MASK) for seed in (4, 5, 6)])
@@ -212,6 +213,7 @@ def test_the_term_adds_its_gradient_and_no_metric_shows_it():
     cases.assert_zero_where_pruned(pushed.params, MASK)
 
 
+@pytest.mark.slow
 def test_penalties_add_up_and_reach_the_learner_inside_another():
     first = lambda params: jnp.sum(params["output"]["kernel"] ** 2)  # noqa: E731
     second = lambda params: 3 * first(params)  # noqa: E731
@@ -278,6 +280,7 @@ def found(level, name, replicate=1, arm="ticket"):
     return swept()[0].network(arm, level, replicate, name)
 
 
+@pytest.mark.slow
 def test_strength_zero_in_a_sweep_is_a_search_without_any_term_to_the_bit():
     alone = search()
     for level in range(LEVELS):
@@ -359,6 +362,7 @@ def test_one_compilation_serves_all_levels():
     assert seen["ticket", 1] == seen["ticket", LEVELS - 1] > 0
 
 
+@pytest.mark.slow
 def test_a_search_resumes_to_the_bit_and_keeps_no_solution_twice(tmp_path):
     def stop(progress):
         if progress.level == 2:

@@ -75,6 +75,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_results(records, options,
     assert seen[-1].done == seen[-1].total
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_within_every_level_goes_on_to_the_same_results(tmp_path):
     whole = runs.to_dataset(searches.finished())
     furthest = -1
@@ -98,6 +99,7 @@ def test_a_search_that_is_stopped_within_every_level_goes_on_to_the_same_results
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_what_was_partway_is_said_and_costs_only_time(tmp_path, capsys):
     def stop(progress):
         if progress.done:
@@ -122,6 +124,7 @@ def test_what_is_partway_and_cannot_be_written_is_said_and_stops_nothing(tmp_pat
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.slow
 def test_a_finished_search_trains_nothing_again(directory):
     with runs.CheckpointStore(directory / "checkpoints") as store:
         result = searches.search(store=store, on_progress=lambda progress: pytest.fail("trained"))
@@ -309,6 +312,7 @@ def test_masks_take_one_bit_a_weight_and_pruned_weights_no_place(directory):
     assert "params" not in content["record"]
 
 
+@pytest.mark.slow
 def test_batch_statistics_and_criterion_states_survive(tmp_path):
     learner = cases.learner("linen_with_batch_statistics", "adam")
     options = {"learner": learner, "arms": ("reinit",), "levels": 2, "rewind_step": 3}

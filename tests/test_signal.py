@@ -389,6 +389,7 @@ def pruned_neurons(seed=0):
     return params, prune.prune(incoming_norms(), allocation, evidence, dense, counts), counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_neurons_of_the_largest_l1_norm_stay_with_all_their_weights(seed):
     params, mask, counts = pruned_neurons(seed)

@@ -102,6 +102,7 @@ def trained(model: str, plan: str, how: str, start: int = 0):
     return result._replace(training=training), told
 
 
+@pytest.mark.slow
 @cases.every(["handwritten", OPTIMISED], "model")
 @pytest.mark.parametrize("how", ["arrays", "grain"])
 @pytest.mark.parametrize("start", [0, 5])
@@ -148,6 +149,7 @@ def test_a_search_finds_the_same_tickets_and_controls():
                 cases.assert_same_bits(other.curves, one.curves)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_all_calls_levels_and_arms():
     counts = []
     for levels, arms in ((2, ("ticket", "reinit")), (3, ("ticket", "shuffle", "oneshot"))):

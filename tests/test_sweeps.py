@@ -71,7 +71,7 @@ def swept():
     return search(variants=VARIANTS)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", cases.slow_but("fast", VARIANTS))
 def test_a_variant_is_the_single_search_to_the_bit(name):
     chosen = {field: value for field, value in vars(VARIANTS[name]).items() if value is not None}
     given = chosen.pop("hyperparameters")
@@ -100,6 +100,7 @@ def test_networks_that_begin_later_have_no_curve_before():
     assert dataset["valid"].all()
 
 
+@pytest.mark.slow
 def test_a_sweep_compiles_its_training_no_more_often_than_a_single_search(monkeypatch):
     traces = []
     original = learners.supervised
@@ -144,6 +145,7 @@ def test_variants_with_the_same_hyperparameters_train_their_dense_networks_once(
     assert told[-1].total == 4 * 6 + 2 * 2 * once
 
 
+@pytest.mark.slow
 def test_under_a_constant_rate_all_three_ways_of_retraining_are_what_they_must_be():
     """Sections 1 and 4 of the definitions: an exact identity, whatever the numbers."""
     learner = cases.learner(optimizer="momentum_constant")
@@ -191,6 +193,7 @@ def test_a_frozen_network_computes_with_its_initial_weights():
             assert frozen.curves["validation_loss"][0] != ticket.curves["validation_loss"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["vmap_on_1", "vmap_on_2", "map_on_2"])
 def test_other_plans_give_the_same_sweep(plan):
     few = {name: VARIANTS[name] for name in ("slow", "late", "fine_tuning")}
@@ -202,6 +205,7 @@ def test_other_plans_give_the_same_sweep(plan):
             cases.assert_close(one.params, other.params)
 
 
+@pytest.mark.slow
 def test_a_sweep_resumes_to_the_bit(tmp_path):
     def search_with(store, **choices):
         return search(variants=VARIANTS, store=store, **choices)
@@ -275,6 +279,7 @@ def test_a_learner_that_cannot_hold_refuses_frozen_arms():
         search(learner=cases.learner()._replace(hold=None), arms=("ticket", "frozen"))
 
 
+@pytest.mark.slow
 def test_a_chunked_plan_gives_the_same_sweep():
     result = search(variants=VARIANTS, plan=Plan("map", chunk=5), arms=("ticket", "oneshot"))
     for name in VARIANTS:
@@ -305,6 +310,7 @@ def test_every_variants_own_numbers_are_given_to_the_family_before_anything_runs
         search(learner=refusing, variants={name: VARIANTS[name] for name in ("slow", "fast")})
 
 
+@pytest.mark.slow
 def test_one_diverged_variant_leaves_the_others_as_they_are():
     """NaN has no order, so global pruning would empty whole layers of the network that diverged."""
     chosen = {"allocation": cases.ALLOCATIONS["globally"], "arms": ("ticket", "reinit")}
@@ -332,6 +338,7 @@ def test_the_store_of_another_sweep_is_refused(names, tmp_path):
         search(variants=other, arms=("ticket",), store=store)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_steps_compiles_its_training_once_too():
     counts = []
     for names in (("slow",), ("slow", "late")):

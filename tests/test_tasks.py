@@ -59,6 +59,7 @@ def train(learner, dataset, networks):
     return trained.training.learner.params, trained.curves
 
 
+@pytest.mark.slow
 def test_tasks_of_one_population_are_to_the_bit_what_each_is_alone():
     state, mask = family({}).init(jax.random.key(0)), cases.mask()
     state = family({}).restart(state, state.params, mask, moments=False)
@@ -102,6 +103,7 @@ def test_standardized_tasks_have_their_own_mean_and_deviation():
         cases.assert_same_bits(of(task)(jnp.asarray(images[:, task])), alone)
 
 
+@pytest.mark.slow
 def test_the_objective_of_a_task_is_that_of_the_task_alone():
     learner = recipes.make_family(RECIPE, both())({"task": 1})
     one = data.unstacked(both(), 1)

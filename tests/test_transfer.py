@@ -71,6 +71,7 @@ def at_home():
     return moved(NOTHING, ("slow", "slow"), ("fast", "fast"), ("slow", "fast"))
 
 
+@pytest.mark.slow
 def test_at_home_with_nothing_renewed_every_arm_is_the_native_one_to_the_bit(at_home):
     for name, (mask, params, curves) in at_home[1].items():
         if name.source == name.target:
@@ -196,6 +197,7 @@ def test_tickets_are_stretched_all_at_once():
     assert set(made.params) == {"hidden_0", "hidden_1", "hidden_2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "copies"),
     [

@@ -82,6 +82,7 @@ def test_the_ring_is_filled_inside_of_training():
     cases.assert_same_bits(taken, jax.tree.map(lambda leaf: leaf[0:5:2], path))
 
 
+@pytest.mark.slow
 def test_criteria_that_read_data_or_training_prune_in_one_sweep_under_every_plan():
     early = {
         name: imp.Variant(criterion=criteria.by_name(name), pruning="at_start", scoring=Scoring(6))

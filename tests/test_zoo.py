@@ -320,6 +320,7 @@ def assert_quick_in_a_loop(function, *arguments):
         assert slow not in text
 
 
+@pytest.mark.slow
 @cases.every(COUNTS)
 def test_networks_hold_nothing_that_is_slow_in_a_loop(name):
     model = getattr(models, name)(width_multiplier=0.1)

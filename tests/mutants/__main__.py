@@ -5,12 +5,13 @@ one by one into what decides results: masks, allocation, rewinding, training and
 fault is killed if a test fails that runs its line. Which tests run which line comes from a run of
 the whole suite, which is made first if its two files are not there:
 
-    pytest --cov=jaxticket --cov-branch --cov-context=test --junitxml=build/tests.xml \
+    pytest --slow --cov=jaxticket --cov-branch --cov-context=test --junitxml=build/tests.xml \
         -o junit_family=xunit1
 """
 
 import dataclasses
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def files(packages: tuple[str, ...]) -> list[str]:
 def run_suite(options: Options) -> None:
     """Runs all tests, and writes down what they run and how long they take."""
     options.report.parent.mkdir(exist_ok=True)
-    words = ["--cov=jaxticket", "--cov-branch", "--cov-context=test", "--cov-report="]
+    words = ["--slow", "--cov=jaxticket", "--cov-branch", "--cov-context=test", "--cov-report="]
     words += [f"--junitxml={options.report}", "-o", "junit_family=xunit1"]
     subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, check=True)
 
@@ -108,6 +109,7 @@ def try_all(options: Options, tests: Tests, drawn: list[Mutant], console: Consol
     places: queue.Queue[Path] = queue.Queue()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="jaxticket-mutants-") as folder:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/programs"
         for number in range(options.workers):
             places.put(copy_project(ROOT, Path(folder, str(number))))
 
