@@ -18,6 +18,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+# Programs of tests run once, in no time: what XLA would do to make them fast is most of their time.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 # XLA's emitters of fused loops make programs faster that run for long, and take twice the time to
 # compile. An unknown flag ends the process, so an XLA that has other flags is asked beforehand.
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
@@ -95,10 +97,9 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if chosen(item)]
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For files whose time is XLA optimising tiny functions that then run once."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+@pytest.fixture
+def full_compilation():
+    """For the few laws that only a program that XLA optimises could break."""
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", True)

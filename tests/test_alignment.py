@@ -15,8 +15,6 @@ from jaxticket.learners import TrainState
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.structure import trace
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def residual() -> Model:
     """A stream that is read and written by one square matrix: a group on both axes of a leaf."""

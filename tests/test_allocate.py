@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from jaxticket import MaskError, TicketError, allocate, masks, prune
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Many ties, both zeros, NaN and infinities.
 awkward = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, 1e-40, np.nan, -np.nan, np.inf, -np.inf])
 scores_of = lambda size: st.lists(awkward, min_size=size, max_size=size)  # noqa: E731

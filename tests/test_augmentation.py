@@ -16,7 +16,6 @@ from jaxticket.learners import augmentation
 from jaxticket.learners.augmentation import compose, crop, cutout, flip
 from jaxticket.learners.mixing import Mixed, mixup, over_labels
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(7)
 NUMBER, HEIGHT, WIDTH = 400, 5, 6
 

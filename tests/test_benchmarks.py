@@ -31,8 +31,6 @@ from benchmarks.common.targets import TWO_CORES, verdict
 from benchmarks.common.timing import Contender, interleave, ratio
 from jaxticket import TicketError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MAINS = {
     "compaction": compaction,
     "limit": limit,

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from jaxticket import MaskError, TicketError, allocate, criteria, masks, prune
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LENET = {"hidden_0/kernel": (784, 300), "hidden_1/kernel": (300, 100), "output/kernel": (100, 10)}
 
 

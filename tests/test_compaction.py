@@ -17,8 +17,6 @@ from jaxticket import MaskError, TicketError, masks, models
 from jaxticket.structure import compact, from_bcoo, kept_of, mask_of, to_bcoo, trace, zeroed
 from jaxticket.types import Model
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class _Passed(linen.Module):
     """Layers that are made outside of the compact method, and kernels of three axes."""

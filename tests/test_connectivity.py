@@ -13,8 +13,6 @@ from jaxticket import Examples, Model, Plan, Protocol, TicketError, learners, ma
 from jaxticket.analysis import alphas, barriers, error_barrier, interpolate, linear_path
 from jaxticket.learners import TrainState
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LEARNER = cases.learner()
 EXAMPLES = cases.examples(20)
 STATE = TrainState(cases.params(), {}, ())

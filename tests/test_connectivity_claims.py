@@ -121,7 +121,6 @@ def test_figures_show_the_numbers():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_run_of_another_question_is_measured_as_far_as_it_goes(tmp_path):
     def call(experiment, *words):
         console = Console(file=io.StringIO(), width=130)

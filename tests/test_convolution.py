@@ -16,8 +16,6 @@ from jaxticket import models
 from jaxticket.errors import TicketError
 from jaxticket.models import _canonical, _lowering
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Shapes of images and kernel, and what goes to `convolve`.
 CONVOLUTIONS = {
     "same": ((2, 5, 6, 3), (3, 3, 3, 4), {}),
@@ -194,15 +192,7 @@ def test_a_lowering_that_is_named_is_taken():
     assert "dot_general" in text
 
 
-@pytest.fixture
-def full_optimisation(quick_compilation):
-    """Undoes the module's quick compilation for one test."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
-def test_a_loop_does_not_slow_a_convolution_down(full_optimisation):
+def test_a_loop_does_not_slow_a_convolution_down(full_compilation):
     """Bounds the ratio of a scan's step to a plain one: about 1, and 30 for XLA's convolution."""
     operands = jnp.ones((8, 16, 16, 32)), jnp.ones((3, 3, 32, 32)) / 288
 

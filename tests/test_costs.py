@@ -11,8 +11,6 @@ import searches
 from jaxticket import Plan, costs
 from jaxticket.costs import Ledger, account, flops_of, ledger
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def clock(monkeypatch):

@@ -11,8 +11,6 @@ import pytest
 from jaxticket import Protocol, TicketError, allocate, criteria, masks, train
 from jaxticket.criteria import Evidence
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # From the papers' definitions (docs, methods section 5); θ0 is initial, θ is final.
 DEFINITIONS = {
     "magnitude": lambda initial, final: np.abs(final),

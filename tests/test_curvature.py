@@ -10,8 +10,6 @@ import pytest
 from jaxticket import TicketError, criteria
 from jaxticket.criteria import curvature
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def given(seed=0):
     return cases.evidence(seed)._replace(objective=cases.OBJECTIVE)

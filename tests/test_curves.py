@@ -28,8 +28,6 @@ from jaxticket.analysis import (
 )
 from jaxticket.learners import Learner, TrainState
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LEARNER = cases.learner()
 EXAMPLES = cases.examples(20)
 STATE = TrainState(cases.params(), {}, ())

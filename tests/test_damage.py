@@ -18,8 +18,6 @@ from jaxticket import TicketError, runs
 from jaxticket.runs.files import SET_ASIDE
 from jaxticket.runs.manifest import write_manifest
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def run(tmp_path):
@@ -275,6 +273,7 @@ def test_the_same_command_goes_on_from_the_newest_whole_level(finished, tmp_path
     assert fuzz_kinds.same(_bits(load(out)[1]), _bits(load(finished)[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["results.nc", "summary.json"])
 def test_the_same_command_makes_a_damaged_last_file_again(name, finished, tmp_path, capsys):
     out = Path(shutil.copytree(finished, tmp_path / "run"))

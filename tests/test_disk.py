@@ -13,8 +13,6 @@ from experiments.common import disk
 from experiments.common.disk import DiskUse, check_disk
 from jaxticket import TicketError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL = ("--preset", "smoke", "--plan", "map", "--steps", "6it", "--evaluate-every", "3it")
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 

@@ -19,8 +19,6 @@ from jaxticket.analysis import (
     relative_distance,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 FIRST, SECOND = cases.params(0), cases.params(1)
 M1, M2 = cases.mask(0), cases.mask(1, 0.7)
 

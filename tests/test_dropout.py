@@ -15,8 +15,6 @@ from jaxticket import models
 from jaxticket.errors import TicketError
 from jaxticket.models._dropout import dropout
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 uniform = "glorot_uniform"
 NETWORKS = {
     "mlp": functools.partial(models.mlp, (4,), (6, 5), 3, initializer=uniform),
@@ -101,14 +99,6 @@ class Outer(linen.Module):
 
 def draw(dtype=jnp.float32):
     return jnp.asarray(np.random.default_rng(0).normal(size=(40, 50)), dtype)
-
-
-@pytest.fixture
-def full_compilation(quick_compilation):
-    """XLA rewrites divisions only where it optimises, and that is what could change bits."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.mark.usefixtures("full_compilation")

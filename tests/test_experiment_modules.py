@@ -34,7 +34,6 @@ def test_the_promised_experiments_exist():
     assert wanted <= set(NAMES)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", cases.slow_but("levels", SWEEPS))
 def test_the_smoke_run_holds_and_leaves_its_files(name, tmp_path):
     out = tmp_path / "run"

@@ -373,6 +373,7 @@ def test_every_option_and_module_in_the_readme_exists(capsys):
         assert (ROOT / link).exists(), f"README links to {link}"
 
 
+@pytest.mark.slow
 def test_the_readmes_example_runs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     names: dict = {}

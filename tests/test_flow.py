@@ -19,8 +19,6 @@ from jaxticket.analysis.flow import (
     untrained_masks,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DENSITIES = 0.8 ** np.arange(8)
 LAYERS = {"a": (30, 40), "b": (40, 20), "c": (20, 10)}
 SCALES = {"a": 0.3, "b": 1.0, "c": 2.0}

@@ -13,8 +13,6 @@ from jaxticket import Plan, TicketError, masks
 from jaxticket.analysis import curvature, loss_over
 from jaxticket.population import over, populate
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KEY = jax.random.key(3)
 SIZE = 12
 

@@ -12,8 +12,6 @@ from jaxticket import MaskError, Plan, Protocol, TicketError, allocate, learners
 from jaxticket.arms import ARMS
 from jaxticket.keys import derive
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def equal(first, second):
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, first, second)))

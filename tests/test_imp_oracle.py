@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from jaxticket import Examples, Model, Plan, Protocol, allocate, find_tickets, learners, masks
 from jaxticket.keys import derive
@@ -45,9 +44,6 @@ SETTINGS = {
     "softmax_global_rewound": Setting("softmax", "global", 7, 0.75, True, tuple(cases.ARMS)),
 }
 RATES = {"left": "1/4", "right": "1/5", "global": "1/4"}
-
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 # The oracle: NumPy alone, written from the definitions and not from the library.

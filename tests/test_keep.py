@@ -13,8 +13,6 @@ from jaxticket import TicketError, runs
 from jaxticket.records import Dropped
 from jaxticket.runs.thinning import has_params
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LAST = searches.LEVELS - 1
 
 

@@ -11,7 +11,6 @@ import pytest
 from jaxticket import TicketError, criteria
 from jaxticket.criteria import Evidence, combine, dynamic_modes, koopman
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATES = np.array([0.9, 0.6, 0.25])
 
 

@@ -13,8 +13,6 @@ from jaxticket import TicketError, criteria, masks, models
 from jaxticket.structure import layer_inputs
 from jaxticket.types import Objective
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def drawn(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)

@@ -14,8 +14,6 @@ import searches
 from jaxticket import TicketError, allocate, data, learned_masks, learners, masks, recipes
 from jaxticket.imp import Variant
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KERNELS = (("hidden_0", "kernel"), ("output", "kernel"))
 NORMAL = jax.nn.initializers.normal(1.0)
 HALF = {"hidden_0/kernel": 15, "output/kernel": 8}  # of 30 and 15; halves round to even

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from jaxticket import MaskError, masks
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SIZE = sum(int(np.prod(shape)) for shape in cases.LAYERS.values())
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.integers(0, 7), min_size=0, max_size=3).map(tuple)

@@ -12,8 +12,6 @@ from jaxticket.population import memory
 from jaxticket.population.memory import Memory, MemoryLimitError
 from jaxticket.population.programs import Programs
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def room(monkeypatch):

@@ -81,15 +81,6 @@ every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys(
 both_adapters = pytest.mark.parametrize("name", ["linen", "nnx"])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Most of this file's time is XLA optimising the random draws of tiny networks."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @functools.cache
 def population(model: Model):
     """Three keys and the networks that they begin as, made at once."""

@@ -20,7 +20,6 @@ from jaxticket.imp.invariants import Checked, Source, count_broken
 from jaxticket.records import Memory
 
 supervised_module = importlib.import_module("jaxticket.learners.supervised")
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def flat(tree):

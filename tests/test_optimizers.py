@@ -11,8 +11,6 @@ import pytest
 
 from jaxticket import TicketError, masks, optimizers
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS = 5
 
 

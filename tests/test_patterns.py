@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from jaxticket import MaskError, TicketError, allocate, masks, prune
 from jaxticket.allocate.groups import from_groups, to_groups
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def drawn(seed, *shape):
     # Few distinct values: ties.

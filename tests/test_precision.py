@@ -10,8 +10,6 @@ import pytest
 from jaxticket import TicketError, learners
 from jaxticket.precision import PRECISIONS, check_precision, in_precision
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HERE = [name for name in PRECISIONS if name != "tf32"]
 
 

@@ -13,8 +13,6 @@ from jaxticket.analysis import loss_over, projection
 from jaxticket.population import over, populate
 from jaxticket.types import Objective
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KEY = jax.random.key(0)
 EXAMPLES = cases.examples(23)
 LEARNER = cases.learner()

@@ -16,7 +16,6 @@ from jaxticket.criteria import Evidence
 from jaxticket.imp import Scoring, draw_scoring
 from jaxticket.types import Stream
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SCORING = Scoring(6)
 ARMS = ("ticket", "oneshot")
 

@@ -20,8 +20,6 @@ from jaxticket import TicketError, data, masks, models, optimizers, recipes
 from jaxticket.recipes import Recipe, Step
 from jaxticket.recipes.schedules import constant, warmed_up
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS = np.arange(12)
 
 

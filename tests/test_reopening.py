@@ -138,6 +138,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_a_run_that_cannot_be_measured_is_one_line(name, made, tmp_path):
     change, message = BAD[name]

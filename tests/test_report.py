@@ -462,7 +462,6 @@ def test_what_is_no_experiment_is_listed_last(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_real_run_is_reported(tmp_path, monkeypatch):
     # The choices that compile fastest, and the one figure that is looked at.
     draw = lambda results, _: {"tickets": plots.both_against_density(results)}  # noqa: E731

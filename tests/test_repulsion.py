@@ -17,8 +17,6 @@ from jaxticket.learners import make_repulsion, repellent_loss
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MASK = cases.mask()
 OPTIMA = cases.stack([cases.params(seed) for seed in (1, 2, 3)])
 PARAMS = masks.apply(cases.params(), MASK)
@@ -315,6 +313,7 @@ def trained_by_definition():
     return jax.jit(again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["repelled", "attracted", "redrawn"])
 def test_a_level_is_trained_against_all_earlier_solutions_of_its_lineage(name):
     """Every level again, from what the search says it found before."""

@@ -4,11 +4,8 @@ import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from jaxticket import masks, rewind
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 KEPT_SIGN = {"signed_reinit", "signed_reshuffle", "signed_constant"}
 PERMUTED = {"reshuffle", "signed_reshuffle"}

@@ -21,8 +21,6 @@ from jaxticket.runs.files import replacing
 from jaxticket.runs.partway import PartwayFile
 from jaxticket.runs.steps import Steps
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -63,7 +61,10 @@ class StopAfter(Memory):
         self.store.save(record)
 
 
-@pytest.mark.parametrize(("records", "options"), [(1, {}), (4, {"rewind_step": 2})])
+@pytest.mark.parametrize(
+    ("records", "options"),
+    [(1, {}), pytest.param(4, {"rewind_step": 2}, marks=pytest.mark.slow)],
+)
 def test_a_search_that_was_stopped_goes_on_to_the_same_results(records, options, tmp_path):
     whole = runs.to_dataset(searches.search(**options))
     with runs.CheckpointStore(tmp_path) as store, pytest.raises(KeyboardInterrupt):

@@ -11,8 +11,6 @@ import pytest
 
 from jaxticket import TicketError, criteria
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def given(seed=0):
     return cases.evidence(seed)._replace(objective=cases.OBJECTIVE)

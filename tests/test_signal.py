@@ -32,8 +32,6 @@ from jaxticket.analysis import (
 )
 from jaxticket.learners import TrainState
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 WIDTHS = (6, 8, 7, 5, 3)
 
 

@@ -15,8 +15,6 @@ from jaxticket.criteria import Evidence
 from jaxticket.learners.seldom import seldom
 from jaxticket.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TIMES = {"every": 2, "stop": 9, "fraction": 0.8}
 RULES = {
     "static": topology.static(),

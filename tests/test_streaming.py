@@ -30,9 +30,6 @@ A_BATCH = 4 * (6 + 4)
 """Bytes of four images of 2 x 3 pixels and their labels."""
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 # The same bits. Three networks, trained two at a time.
 
 
@@ -115,6 +112,7 @@ def test_streamed_training_is_training_on_the_device_to_the_bit(model, how, star
     assert len(set(actual.curves["train_loss"][:, -1].tolist())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["map_on_2", "vmap_on_1"])
 def test_streamed_training_is_the_same_on_any_plan(plan):
     expected, _ = trained("handwritten", plan, "held")

@@ -13,8 +13,6 @@ from jaxticket import MaskError, TicketError, allocate, masks, models, prune
 from jaxticket.structure import all_units, choose, kept_of, mask_of, score_units, trace, zeroed
 from jaxticket.types import Model
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def graph_of(model, shape):
     return trace(model, *jax.eval_shape(model.init, jax.random.key(0)), shape)

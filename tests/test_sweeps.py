@@ -23,7 +23,6 @@ from jaxticket import (
 from jaxticket.imp import Scoring, Variant
 from jaxticket.trainer import run as training
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RATES = {"slow": 0.01, "fast": 0.1}
 MOVEMENT = criteria.movement()
 SNIP = criteria.snip()

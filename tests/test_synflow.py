@@ -13,7 +13,6 @@ from jaxticket import Examples, Model, TicketError, allocate, criteria, learners
 from jaxticket.criteria import Evidence
 from jaxticket.types import Objective
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 NAMES = [f"layer_{index}" for index in range(5)]
 WIDTHS = (6, 4, 20, 20, 4, 3)
 KEEP = masks.matching("layer_*")

@@ -23,7 +23,6 @@ from jaxticket.learners import preprocessing
 from jaxticket.train.network import UNWATCHED
 from jaxticket.trainer import Networks, trainer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 RECIPE = recipes.Recipe(model="lenet_300_100", width=0.02, batch_size=8, inputs="standardized")
 
 

@@ -16,8 +16,6 @@ from jaxticket.keys import derive
 from jaxticket.protocol import Protocol
 from jaxticket.train import Training
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # 26 examples in batches of 4: 6 steps an epoch, 2 examples left out of each.
 PROTOCOL = Protocol(steps=16, batch_size=4, evaluate_every=7)
 AN_EPOCH = 6

@@ -11,7 +11,6 @@ import pytest
 from jaxticket import Plan, Protocol, TicketError, criteria, train
 from jaxticket.trainer import Networks, trainer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 PROTOCOL = Protocol(steps=7, batch_size=4, evaluate_every=3)
 LEARNER = cases.learner(optimizer="adam_scheduled")
 

@@ -15,7 +15,6 @@ from jaxticket.imp import Variant
 from jaxticket.keys import derive
 from jaxticket.transfer import Renewed, Ticket, Transfer, stretch, unit_map, widen
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ARMS = ("ticket", "reinit", "shuffle", "shuffle_reinit")
 RATES = {"slow": 0.01, "fast": 0.1}
 NOTHING = Renewed(masks.matching())

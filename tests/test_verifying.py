@@ -10,8 +10,6 @@ from experiments import lenet
 from experiments.common.verifying import TrainedAgainError, Withholding
 from jaxticket import TicketError, runs
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def withheld(path, arm, level):
     """Searches with one record withheld; gives the store and what was trained in its place."""

@@ -25,8 +25,6 @@ from jaxticket.analysis import (
 from jaxticket.analysis.radii import Radii
 from jaxticket.population import over, populate
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KEY = jax.random.key(1)
 VALUES = np.array([[0.5, 1.0, 2.0], [3.0, 5.0, 9.0]], np.float32)
 RISE, DIRECTIONS = 0.3, 400

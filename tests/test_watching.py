@@ -12,7 +12,6 @@ from jaxticket import Plan, Protocol, TicketError, criteria, imp, learners, mask
 from jaxticket.criteria import Evidence
 from jaxticket.imp import Scoring
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 PROTOCOL = Protocol(steps=5, batch_size=4, evaluate_every=5)
 RATE = 0.1
 

@@ -14,8 +14,6 @@ from jaxticket.masks.basic import leaves_by_path
 from jaxticket.structure import trace
 from jaxticket.types import Objective
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SIZES = (4, 3, 3, 2)
 
 

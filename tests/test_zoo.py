@@ -18,8 +18,6 @@ from jaxticket.models._options import check_layers
 from jaxticket.models._resnet import _ResNet
 from jaxticket.models._vgg import _Vgg
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Parameters and weights in kernels on 32 x 32 x 3 (LeNet-5: 28 x 28 x 1) in 10 classes.
 COUNTS = {
     "lenet_5": (61_706, 61_470),
