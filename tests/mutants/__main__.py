@@ -24,7 +24,7 @@ import tyro
 from rich.console import Console
 
 from .drawing import Mutant, draw
-from .trying import Tests, Tried, attempt, copy_project, read_tests
+from .trying import Suite, Tried, attempt, copy_project, read_suite
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("masks", "allocate", "rewind.py", "train", "trainer", "imp")
@@ -62,15 +62,9 @@ def main() -> int:
     if not (options.coverage.is_file() and options.report.is_file()):
         console.print("running the whole suite first, to see which tests run which lines")
         run_suite(options)
-    tests = read_tests(ROOT, options.coverage, options.report)
-    found = list(
-        try_all(
-            options,
-            tests,
-            draw(ROOT, files(options.packages), options.number, options.seed),
-            console,
-        )
-    )
+    suite = read_suite(ROOT, options.coverage, options.report)
+    drawn = draw(ROOT, files(options.packages), options.number, options.seed)
+    found = try_all(options, suite, drawn, console)
     if options.json is not None:
         rows = [row.mutant._asdict() | {"outcome": row.outcome, "said": row.said} for row in found]
         options.json.write_text(json.dumps(rows, indent=1))
@@ -94,12 +88,12 @@ def run_suite(options: Options) -> None:
     subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, check=True)
 
 
-def try_all(options: Options, tests: Tests, drawn: list[Mutant], console: Console) -> list[Tried]:
+def try_all(options: Options, suite: Suite, drawn: list[Mutant], console: Console) -> list[Tried]:
     """Tries faults, several at a time, and tells of those that no test notices.
 
     Args:
       options: what was chosen.
-      tests: what is known of them.
+      suite: what is known of its tests.
       drawn: the faults.
       console: where survivors are told.
 
@@ -116,7 +110,7 @@ def try_all(options: Options, tests: Tests, drawn: list[Mutant], console: Consol
         def one(mutant: Mutant) -> Tried:
             place = places.get()
             try:
-                return attempt(place, mutant, tests, options.seconds)
+                return attempt(place, mutant, suite, options.seconds)
             finally:
                 places.put(place)
 

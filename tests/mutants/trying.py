@@ -16,7 +16,7 @@ from .drawing import Mutant, statement
 COPIED = ("jaxticket", "experiments", "benchmarks", "tests", "pyproject.toml")
 
 
-class Tests(NamedTuple):
+class Suite(NamedTuple):
     """What a run of the whole suite showed of its tests.
 
     Attributes:
@@ -61,7 +61,7 @@ class Tried(NamedTuple):
     said: str
 
 
-def read_tests(root: Path, data: Path, report: Path) -> Tests:
+def read_suite(root: Path, data: Path, report: Path) -> Suite:
     """Reads what pytest wrote with `--cov-context=test` and `--junitxml`.
 
     Args:
@@ -86,7 +86,7 @@ def read_tests(root: Path, data: Path, report: Path) -> Tests:
             line: {context.rpartition("|")[0] for context in contexts} - {""}
             for line, contexts in by_line.items()
         }
-    return Tests(seconds, lines)
+    return Suite(seconds, lines)
 
 
 def copy_project(root: Path, place: Path) -> Path:
@@ -100,7 +100,7 @@ def copy_project(root: Path, place: Path) -> Path:
     return place
 
 
-def attempt(place: Path, mutant: Mutant, tests: Tests, seconds: float) -> Tried:
+def attempt(place: Path, mutant: Mutant, suite: Suite, seconds: float) -> Tried:
     """Puts a fault into a copy of the project, runs the tests of its line, and takes it out.
 
     First the quickest that run the line; if these pass, whole files of tests that run it, since a
@@ -109,22 +109,22 @@ def attempt(place: Path, mutant: Mutant, tests: Tests, seconds: float) -> Tried:
     Args:
       place: of the copy.
       mutant: the fault.
-      tests: what is known of them.
+      suite: what is known of its tests.
       seconds: that all tests of one stage may have taken in the run of the whole suite.
 
     Returns:
       What came of it.
     """
-    file, covering = place / mutant.path, tests.covering(place, mutant)
+    file, covering = place / mutant.path, suite.covering(place, mutant)
     if not covering:
         return Tried(mutant, "not run", 0, "")
     files = {name.partition("::")[0] for name in covering}
-    beside = {name for name in tests.seconds if name.partition("::")[0] in files}
+    beside = {name for name in suite.seconds if name.partition("::")[0] in files}
     whole, ran, said = file.read_text(), 0, ""
     try:
         file.write_text(mutant.source(place))
         for names in (covering, beside - covering):
-            chosen = tests.within(names, seconds) if names else []
+            chosen = suite.within(names, seconds) if names else []
             if not chosen:
                 continue
             ran += len(chosen)
