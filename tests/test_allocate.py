@@ -1,6 +1,5 @@
 """The laws of allocation: exact counts, ties by the lower flat index, nested masks."""
 
-import itertools
 import re
 from fractions import Fraction
 
@@ -269,7 +268,8 @@ def test_a_schedule_that_empties_layers_names_them_and_the_level():
 @pytest.mark.parametrize(
     ("criterion", "allocation"),
     [
-        *itertools.product(cases.CRITERIA, ("uniform", "globally")),
+        *((criterion, "uniform") for criterion in cases.CRITERIA),
+        *(pytest.param(name, "globally", marks=pytest.mark.slow) for name in cases.CRITERIA),
         *(("magnitude", allocation) for allocation in cases.ALLOCATIONS),
     ],
 )

@@ -291,6 +291,7 @@ def test_the_same_command_makes_a_damaged_last_file_again(name, finished, tmp_pa
         assert summaries[0]["costs"] == summaries[1]["costs"]
 
 
+@pytest.mark.slow
 def test_a_damaged_result_that_nothing_can_make_again_asks_for_fresh(finished, tmp_path):
     out = Path(shutil.copytree(finished, tmp_path / "run"))
     flip(out / "results.nc")

@@ -69,6 +69,7 @@ def test_a_finished_run_is_thinned_on_request_and_a_kill_within_costs_nothing(wh
     xarray.testing.assert_identical(runs.to_dataset(again), runs.to_dataset(searches.finished()))
 
 
+@pytest.mark.slow
 def test_a_level_that_is_lost_is_made_again_with_the_dropped_ones_before_it(whole, tmp_path):
     path = shutil.copytree(whole, tmp_path / "checkpoints")
     runs.CheckpointStore(path, keep="ends").close()

@@ -174,7 +174,7 @@ def every_network(result):
                 yield result.network(arm, level, replicate)
 
 
-@cases.every([*MAPS[1:], "vmap_on_1"])
+@pytest.mark.parametrize("name", cases.slow_but("vmap_on_1", [*MAPS[1:], "vmap_on_1"]))
 def test_a_search_finds_the_same_tickets_on_any_plan(name):
     expected, _, _ = search("map_on_1")
     actual, _, _ = search(name)

@@ -123,6 +123,7 @@ def test_streamed_training_is_the_same_on_any_plan(plan):
         compare(actual.curves[name][:, 1:], curve[:, 1:])  # training metrics begin with NaN
 
 
+@pytest.mark.slow
 def test_records_are_streamed_like_arrays():
     expected, _ = trained("handwritten", "map_on_1", "held")
     cases.assert_same_bits(trained("handwritten", "map_on_1", "records")[0], expected)

@@ -324,6 +324,7 @@ def test_one_diverged_variant_leaves_the_others_as_they_are():
     assert dataset["valid"].sel(variant="fast").all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("fast", "slow"), ("slow",), ("slow", "other")])
 def test_the_store_of_another_sweep_is_refused(names, tmp_path):
     few = {name: VARIANTS[name] for name in ("slow", "fast")}

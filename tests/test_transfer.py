@@ -80,6 +80,7 @@ def test_at_home_with_nothing_renewed_every_arm_is_the_native_one_to_the_bit(at_
                 np.testing.assert_array_equal(values, native.curves[metric], metric)
 
 
+@pytest.mark.slow
 def test_elsewhere_a_ticket_is_another_network_than_the_native_one(at_home):
     first, other = (at_home[1][Transfer(s, "fast", "ticket", 1, 0)] for s in ("slow", "fast"))
     assert not np.array_equal(first[0]["hidden_0"]["kernel"], other[0]["hidden_0"]["kernel"])
