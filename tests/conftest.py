@@ -29,6 +29,9 @@ if "XLA_FLAGS" not in os.environ:
     known = subprocess.run(probe, env=environment, capture_output=True).returncode == 0
     os.environ["XLA_FLAGS"] = QUICK if known else ""
 
+# They need more than the tests do, and have no example to run.
+collect_ignore_glob = ["mutants/*"]
+
 # Before anything imports jaxticket, so that every annotation of the core is checked.
 CHECKED = (
     "allocate",
