@@ -19,14 +19,14 @@ import optax
 from rich.console import Console
 
 from benchmarks.common import machine
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.benchmark import make_main
+from benchmarks.common.options import Options
 from benchmarks.common.problems import Problem, check_models, make_problem
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.targets import verdict
 from benchmarks.common.timing import Contender, interleave, ratio, spread
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket import structure
 from jaxticket.errors import TicketError
 from jaxticket.structure import Compacted, Kept
@@ -54,30 +54,31 @@ def quick(config: Config) -> Config:
     return dataclasses.replace(config, **small)
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
-
-    Returns:
-      The exit code.
+      config: what was chosen.
 
     Raises:
-      TicketError: for a share or a density outside (0, 1].
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.compaction"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_models(config.models)
     check_positive(examples=config.examples, side=config.side)
     for share in (config.kept, *config.densities):
         if not 0 < share <= 1:
             raise TicketError(f"kept and densities: got {share}, expected shares in (0, 1]")
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("compaction", {"networks": [], "products": []}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    findings.measurements.update({"networks": [], "products": []})
     networks, products = findings.measurements.values()
     for name in config.models:
         networks += measure_network(make_problem(name, quick=config.quick), config, findings.faults)
@@ -89,7 +90,6 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
         findings.verdicts.append(verdict(f"compaction.{task}", least, machine.kind()))
     fastest = max(row["ratio"] for row in products)
     findings.verdicts.append(verdict("compaction.sparse", fastest, machine.kind()))
-    return finish(console, config, findings)
 
 
 _NETWORKS = [
@@ -254,6 +254,8 @@ def _product(name: str, x: jax.Array, kernel: Any) -> Contender:
         name, lambda: (kernel, x), lambda given: jax.block_until_ready(multiply(*given))
     )
 
+
+main = make_main("compaction", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from benchmarks.common import machine
-from benchmarks.common.options import Options, parse_options
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.benchmark import make_main
+from benchmarks.common.options import Options
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.timing import Contender, interleave, ratio
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket.models import choose_lowering, convolve
 from jaxticket.models._lowering import LOWERINGS
 
@@ -53,29 +52,32 @@ def quick(config: Config) -> Config:
     return dataclasses.replace(config, passes=1)
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.convolution"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_positive(passes=config.passes)
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("convolution", {"convolution": []}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    findings.measurements.update({"convolution": []})
     for name, shape in LAYERS.items():
         shape = (2, *shape[1:]) if config.quick else shape
         findings.measurements["convolution"] += measure(name, shape, config, findings.faults)
     rows = findings.measurements["convolution"]
     console.print(table("a 3x3 convolution and both its derivatives", _COLUMNS, rows))
-    return finish(console, config, findings)
 
 
 _COLUMNS = [
@@ -157,6 +159,8 @@ def _contender(name: str, lowering: str, operands: Any, passes: int) -> Contende
 def _error(found: Any, expected: Any) -> float:
     return float(jnp.max(jnp.abs(found - expected)) / jnp.max(jnp.abs(expected)))
 
+
+main = make_main("convolution", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

@@ -21,12 +21,11 @@ import numpy as np
 from rich.console import Console
 from scipy import stats
 
-from benchmarks.common import machine
-from benchmarks.common.options import Options, parse_options
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.benchmark import make_main
+from benchmarks.common.options import Options
+from benchmarks.common.report import Column, Findings, Row, table
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket.analysis.claims import LEVEL
 from jaxticket.analysis.statistics import holm, t_intervals
 from jaxticket.errors import TicketError
@@ -97,23 +96,28 @@ def quick(config: Config) -> Config:
     return dataclasses.replace(config, simulations=2_000, replicates=(3, 5), claims=(4,))
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the simulation.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.coverage"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_positive(simulations=config.simulations)
     if min(config.replicates) < 2:
         raise TicketError(f"--replicates: got {min(config.replicates)}, expected at least 2")
-    console = console or make_console()
-    console.print(machine.line(), markup=False)
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
     generator = np.random.default_rng(config.seed)
     rows = [
         coverage(name, number, config.simulations, generator)
@@ -130,13 +134,13 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
         for number in config.replicates
     ]
     measured = {"coverage": rows, "families": families, "bootstrap": percentile}
-    findings = Findings("coverage", measured, [], [], _faults(rows, families, config))
+    findings.measurements.update(measured)
+    findings.faults.extend(_faults(rows, families, config))
     caption = f"{config.simulations:,} samples of each kind; 2.5 % above and 2.5 % below are meant"
     console.print(table("95 % Student t intervals", _COLUMNS, rows, caption))
     caption = "5 normal replicates each, no claim true; 2.5 % is meant, as all claims are one-sided"
     console.print(table("families of claims: any that holds", _FAMILY_COLUMNS, families, caption))
     console.print(table("95 % percentile bootstrap of the mean", _COLUMNS, percentile))
-    return finish(console, config, findings)
 
 
 _COLUMNS = [
@@ -245,6 +249,8 @@ def _faults(rows: list[Row], families: list[Row], config: Config) -> list[str]:
         if row["corrected"] > LEVEL / 2 + 4 * (0.025 / row["families"]) ** 0.5
     ]
 
+
+main = make_main("coverage", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

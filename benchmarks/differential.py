@@ -34,14 +34,13 @@ import numpy as np
 import optax
 from rich.console import Console
 
-from benchmarks.common import machine
 from benchmarks.common.agreement import arrays, differing, greatest_gap, unexplained
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.benchmark import make_main
+from benchmarks.common.options import Options
 from benchmarks.common.problems import Problem, make_problem
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket import Model, Plan, Protocol, allocate, find_tickets
 from jaxticket.errors import unknown
 from jaxticket.imp import Variant
@@ -97,29 +96,33 @@ class Case(NamedTuple):
         return f"{self.precision}, {self.optimizer}, {self.scope}"
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the comparison.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.differential"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_positive(levels=config.levels, replicates=config.replicates, steps=config.steps)
     for precision in config.precisions:
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("differential", {"levels": []}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    findings.measurements.update({"levels": []})
     if importlib.util.find_spec("torch") is None:
         findings.not_measured.append("PyTorch: it is not installed")
-        return finish(console, config, findings)
+        return
     problem = make_problem("lenet_300_100", quick=config.quick)
     for precision in config.precisions:
         with jax.enable_x64(precision == "float64"):
@@ -130,7 +133,6 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
                     case = Case(precision, optimizer, scope)
                     rows = compare(case, problem, result, batches, findings)
                     console.print(table(str(case), _COLUMNS, rows, _caption(config)))
-    return finish(console, config, findings)
 
 
 _COLUMNS = [
@@ -317,6 +319,8 @@ def _faults(
         found.append(f"{case}: masks differ further from the threshold than rounding: {strange}")
     return found
 
+
+main = make_main("differential", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

@@ -20,17 +20,17 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import machine
+from benchmarks.common.benchmark import make_main
 from benchmarks.common.least import Least, Product, least_of, multiply, stream
 from benchmarks.common.library import compile_program, library
 from benchmarks.common.networks import make_networks
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.options import Options
 from benchmarks.common.problems import check_models, make_problem, usual_work
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.targets import verdict
 from benchmarks.common.timing import Contender, interleave, spread
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket.population import Plan
 
 
@@ -51,24 +51,28 @@ def quick(config: Config) -> Config:
     return dataclasses.replace(config, models=("lenet_300_100",), tickets=2, steps=4, large=32)
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.limit"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_models(config.models)
     check_positive(tickets=config.tickets or 1, steps=config.steps or 1, large=config.large)
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("limit", {"limit": []}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    findings.measurements.update({"limit": []})
     for name in config.models:
         findings.measurements["limit"].append(measure(name, config))
     rows = findings.measurements["limit"]
@@ -78,7 +82,6 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
         if row["model"] == "lenet_300_100":
             reached = row["share_if_overlapped"]
             findings.verdicts.append(verdict("limit.lenet_300_100", reached, machine.kind()))
-    return finish(console, config, findings)
 
 
 _RATES = [
@@ -181,6 +184,8 @@ def _contender(name: str, function: Any, plan: Plan, number: int, repeats: int) 
     program = compile_program(function, plan, values, np.int32(repeats))
     return Contender(name, lambda: program.place(values), program.call, program.compile_seconds)
 
+
+main = make_main("limit", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

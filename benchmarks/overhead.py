@@ -19,18 +19,18 @@ from rich.console import Console
 
 from benchmarks.by_hand.jax_scan import by_hand
 from benchmarks.common import machine
+from benchmarks.common.benchmark import make_main
 from benchmarks.common.library import library
 from benchmarks.common.networks import make_networks
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.options import Options
 from benchmarks.common.problems import check_models, make_problem, usual_work
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.search import Measured, default_search, run_search
 from benchmarks.common.targets import verdict
 from benchmarks.common.timing import Contender, interleave, ratio, spread
 from experiments import lenet
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket.arms import DEFAULT_ARMS, check_arms
 from jaxticket.costs import PHASES
 from jaxticket.errors import TicketError
@@ -64,18 +64,15 @@ def quick(config: Config) -> Config:
     return dataclasses.replace(config, **small, levels=4, arms=("ticket",), search_steps=4)
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.overhead"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_models(config.models)
     check_arms(config.arms)
     check_positive(
@@ -83,13 +80,18 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
     )
     if config.levels < COMPILED_LEVELS + 2:
         raise TicketError(f"--levels: got {config.levels}, expected at least {COMPILED_LEVELS + 2}")
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("overhead", {}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
     add_masks(config, findings, console)
     add_search(config, findings, console)
-    return finish(console, config, findings)
 
 
 def add_masks(config: Config, findings: Findings, console: Console) -> None:
@@ -214,6 +216,8 @@ def _networks(config: Config | lenet.Config) -> int:
     """Counts a replicate's networks: the dense one, and every arm at every other level."""
     return 1 + (config.levels - 1) * len(config.arms)
 
+
+main = make_main("overhead", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

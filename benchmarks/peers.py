@@ -21,16 +21,16 @@ from rich.console import Console
 
 from benchmarks.by_hand.jax_scan import jax_scan
 from benchmarks.common import machine
+from benchmarks.common.benchmark import make_main
 from benchmarks.common.library import library, states_of
 from benchmarks.common.networks import batch_indices, make_judge, make_networks
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.options import Options
 from benchmarks.common.problems import Problem, check_models, make_problem, usual_work
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.targets import Verdict, verdict
 from benchmarks.common.timing import Contender, Timings, interleave, ratio, spread
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket.population import Plan, to_host
 from jaxticket.trainer import Networks
 
@@ -67,27 +67,30 @@ class Side(NamedTuple):
     trained: Callable[[Any], tuple[Any, Any]]
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.peers"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_models(config.models)
     check_positive(tickets=config.tickets or 1, steps=config.steps or 1)
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("peers", {"peers": []}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    findings.measurements.update({"peers": []})
     for name in config.models:
         compare(name, config, findings, console)
-    return finish(console, config, findings)
 
 
 def compare(name: str, config: Config, findings: Findings, console: Console) -> None:
@@ -244,6 +247,8 @@ def _verdict(name: str, rows: list[Row]) -> Verdict:
     eager = next((row["ratio"] for row in rows if row["contender"] == "pytorch eager"), None)
     return verdict(f"peers.{name}", eager, machine.kind())
 
+
+main = make_main("peers", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

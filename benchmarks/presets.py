@@ -19,19 +19,18 @@ import numpy as np
 from rich.console import Console
 
 import experiments
-from benchmarks.common import machine
+from benchmarks.common.benchmark import make_main
 from benchmarks.common.library import library
 from benchmarks.common.networks import make_networks
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.options import Options
 from benchmarks.common.problems import Problem, Setting
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.timing import interleave, spread
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
 from experiments.common.cost import cost_of
 from experiments.common.experiment import Experiment
 from experiments.common.listing import questions
-from experiments.common.report import make_console
 from experiments.common.sweeps import check_known
 from jaxticket.errors import unknown
 from jaxticket.learners import preprocessing
@@ -63,24 +62,29 @@ def quick(config: Config) -> Config:
     return dataclasses.replace(config, experiments=("lenet",), tickets=2, steps=2)
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.presets"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_positive(tickets=config.tickets, steps=config.steps)
     found = chosen_experiments(config.experiments)
     check_known("model", config.models, [each.presets["paper"].model for each in found])
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    found = chosen_experiments(config.experiments)
     rows, measured = [], {}
     for experiment in found:
         recipe: Any = experiment.presets["paper"]
@@ -91,7 +95,7 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
             measured[key] = milliseconds_a_step(recipe, config)
         rows.append(_row(experiment, measured[key]))
     console.print(table("training of the paper presets on this machine", _COLUMNS, rows))
-    return finish(console, config, Findings("presets", {"presets": rows}, [], [], []))
+    findings.measurements["presets"] = rows
 
 
 def chosen_experiments(names: tuple[str, ...]) -> list[Experiment]:
@@ -208,6 +212,8 @@ def _row(experiment: Experiment, milliseconds: np.ndarray) -> Row:
         "hours": hours,
     }
 
+
+main = make_main("presets", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

@@ -20,16 +20,16 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import machine
+from benchmarks.common.benchmark import make_main
 from benchmarks.common.library import library
 from benchmarks.common.networks import make_networks
-from benchmarks.common.options import Options, parse_options
+from benchmarks.common.options import Options
 from benchmarks.common.problems import WORK, Problem, check_models, make_problem
-from benchmarks.common.report import Column, Findings, Row, finish, table
+from benchmarks.common.report import Column, Findings, Row, table
 from benchmarks.common.targets import Verdict, verdict
 from benchmarks.common.timing import Contender, Timings, interleave, spread
 from experiments.common.command_line import run_main
 from experiments.common.configuration import check_positive
-from experiments.common.report import make_console
 from jaxticket.errors import TicketError
 from jaxticket.population import PLANS, Plan, check_plan_name
 from jaxticket.population.memory import SHARE, device_memory, readable
@@ -88,28 +88,32 @@ class Case(NamedTuple):
     bytes: int
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
-    """Runs the benchmark.
+def check(config: Config) -> None:
+    """Refuses what cannot be measured.
 
     Args:
-      arguments: the command line, `sys.argv[1:]` if `None`.
-      console: where to print.
+      config: what was chosen.
 
-    Returns:
-      The exit code.
+    Raises:
+      TicketError: with what was expected.
     """
-    program = "python -m benchmarks.scaling"
-    config = parse_options(Config(), quick, program, __doc__ or "", arguments)
     check_models(config.models)
     check_positive(tickets=min(config.tickets or (1,)), steps=config.steps or 1)
     if config.figure is not None and config.figure.suffix != ".png":
         raise TicketError(f"--figure: got {config.figure}, expected a file that ends in .png")
     for name in config.strategies:
         check_plan_name(name)
-    console = console or make_console()
-    machine.start(config.device)
-    console.print(machine.line(), markup=False)
-    findings = Findings("scaling", {"scaling": []}, [], [], [])
+
+
+def measure_all(config: Config, findings: Findings, console: Console) -> None:
+    """Measures, and prints the tables.
+
+    Args:
+      config: what was chosen.
+      findings: appended to.
+      console: where tables go.
+    """
+    findings.measurements.update({"scaling": []})
     for name in config.models:
         rows = measure(name, config, findings)
         findings.measurements["scaling"] += rows
@@ -121,7 +125,6 @@ def main(arguments: list[str] | None = None, console: Console | None = None) -> 
 
         figure = draw(findings.measurements["scaling"])
         plots.save({config.figure.stem: figure}, config.figure.parent)
-    return finish(console, config, findings)
 
 
 _COLUMNS = [
@@ -259,6 +262,8 @@ def _verdicts(name: str, rows: list[Row]) -> list[Verdict]:
         judged.append(verdict("scaling.flat", min(flat, default=None), machine.kind()))
     return judged
 
+
+main = make_main("scaling", __doc__, Config(), quick, check, measure_all)
 
 if __name__ == "__main__":
     run_main(main)

@@ -73,13 +73,8 @@ settings.load_profile("jaxticket")
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--slow",
-        nargs="?",
-        const="1/1",
-        metavar="K/N",
-        help="run tests marked slow too: all of them, or the K-th of N parts",
-    )
+    parser.addoption("--slow", action="store_true", help="run tests marked slow too")
+    parser.addoption("--slow-part", metavar="K/N", help="run the K-th of N parts of them too")
 
 
 def pytest_configure(config):
@@ -89,7 +84,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Leaves out slow tests, unless they are asked for by the option or by their names."""
     named = any("::" in argument for argument in config.args)
-    part, parts = map(int, (config.option.slow or ("1/1" if named else "0/1")).split("/"))
+    default = "1/1" if named or config.option.slow else "0/1"
+    part, parts = map(int, (config.option.slow_part or default).split("/"))
 
     def chosen(item):
         if item.get_closest_marker("slow") is None:
