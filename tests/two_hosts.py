@@ -79,6 +79,12 @@ def agree():
     assert refused(lambda: hosts.once(lambda: Plan.by_name("mash"))).startswith(
         "SharedError: unknown plan 'mash': did you mean 'mesh'"
     )
+    try:
+        said = refused(lambda: hosts.once(Path("missing").rmdir))
+    except FileNotFoundError:
+        said = "FileNotFoundError"
+    wanted = ("SharedError: process 0 failed: [Errno 2]", "FileNotFoundError")[PROCESS == 0]
+    assert said.startswith(wanted), said
     with contextlib.redirect_stderr(io.StringIO()) as said:
         PartwayFile(Path("missing") / "kept.npz").save({"stop": 1})
     assert "kept.npz: cannot be written" in said.getvalue()

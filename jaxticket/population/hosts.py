@@ -64,7 +64,7 @@ def once(function: Callable[[], Any]) -> Any:
       The function's result, in every process.
 
     Raises:
-      TicketError: that the function raised, in every process.
+      TicketError: that the function raised, in every process; of anything else, in the others.
 
     Example:
       >>> once(lambda: 3)
@@ -73,12 +73,19 @@ def once(function: Callable[[], Any]) -> Any:
     if not several():
         return function()
     message: dict[str, Any] = {}
+    failure: Exception | None = None
     if is_primary():
         try:
             message = {"value": function()}
         except TicketError as error:
             message = {"error": str(error), "misuse": error.misuse}
+        except Exception as error:
+            # The others wait for a word of this process, whatever has happened to it.
+            failure = error
+            message = {"error": f"process 0 failed: {error}", "misuse": False}
     message = json.loads(_broadcast(json.dumps(message).encode()))
+    if failure is not None:
+        raise failure
     if "error" in message:
         shared = SharedError(message["error"])
         shared.misuse = message["misuse"]
