@@ -214,6 +214,12 @@ def test_prunable_predicates_choose_by_path(prunable, expected):
     assert set(masks.counts(masks.ones(tree, prunable))) == expected
 
 
+@pytest.mark.parametrize("path", ["kernel", "block/conv/kernel"])
+def test_a_kernel_is_prunable_at_any_depth(path):
+    assert masks.kernels(path, np.ones((2, 2)))
+    assert not masks.kernels(f"{path}_of_something", np.ones((2, 2)))
+
+
 def test_path_string_names_dicts_lists_and_fields():
     leaves = jax.tree_util.tree_leaves_with_path({"a": [jnp.ones(1), (jnp.ones(1),)]})
     assert [masks.path_string(path) for path, _ in leaves] == ["a/0", "a/1/0"]

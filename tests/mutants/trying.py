@@ -149,7 +149,9 @@ def run_tests(place: Path, names: list[str], limit: float) -> tuple[bool, str]:
     """
     (place / "names.txt").write_text("\n".join(names))
     words = ["-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb=line", "@names.txt"]
-    environment = os.environ | {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Options of a pytest that runs this one are not meant for it.
+    environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    environment |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
             [sys.executable, *words],
