@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import tyro
@@ -89,7 +89,7 @@ def run_suite(options: Options) -> None:
 
 
 def try_all(options: Options, suite: Suite, drawn: list[Mutant], console: Console) -> list[Tried]:
-    """Tries faults, several at a time, and tells of those that no test notices.
+    """Tries faults, several at a time, and tells how far it is and what no test notices.
 
     Args:
       options: what was chosen.
@@ -116,14 +116,18 @@ def try_all(options: Options, suite: Suite, drawn: list[Mutant], console: Consol
 
         found = []
         with ThreadPoolExecutor(options.workers) as pool:
-            for row in pool.map(one, drawn):
-                found.append(row)
-                if row.outcome != "killed":
-                    console.print(f"{row.outcome}: {describe(row.mutant)}", soft_wrap=True)
-                elif len(found) % 10 == 0:
-                    seconds = time.monotonic() - began
-                    console.print(f"{len(found)} of {len(drawn)}, {seconds:.0f} s")
+            for done in as_completed([pool.submit(one, mutant) for mutant in drawn]):
+                found.append(done.result())
+                _tell(console, found, len(drawn), time.monotonic() - began)
     return found
+
+
+def _tell(console: Console, found: list[Tried], number: int, seconds: float) -> None:
+    row, killed = found[-1], sum(row.outcome == "killed" for row in found)
+    text = f"{len(found)} of {number}, {killed} killed, {seconds:.0f} s"
+    if row.outcome != "killed":
+        text += f"; {row.outcome}: {describe(row.mutant)}"
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def describe(mutant: Mutant) -> str:
