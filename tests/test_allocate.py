@@ -122,6 +122,11 @@ def test_every_level_keeps_what_it_must_of_the_one_before(name, seed):
         mask = following
 
 
+@cases.every(cases.ALLOCATIONS)
+def test_an_allocation_says_whether_it_keeps_all_that_it_may(name):
+    assert cases.ALLOCATIONS[name].exact is (name not in cases.UNUSED)
+
+
 @pytest.mark.slow
 @cases.every(cases.ALLOCATIONS)
 def test_selection_is_the_same_eager_compiled_and_in_a_population(name):
