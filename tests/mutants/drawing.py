@@ -13,7 +13,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 # They need names of variables; and `is` in the place of `==` is the same for small integers.
-LEFT_OUT = ("Variable", "_Is", "_IsNot")
+LEFT_OUT = ("_Is", "_IsNot")
 KEPT = ("core/ReplaceComparisonOperator_Is_IsNot", "core/ReplaceComparisonOperator_IsNot_Is")
 
 

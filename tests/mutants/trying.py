@@ -13,8 +13,6 @@ from coverage import CoverageData
 
 from .drawing import Mutant, statement
 
-COPIED = ("jaxticket", "experiments", "benchmarks", "tests", "pyproject.toml")
-
 
 class Suite(NamedTuple):
     """What a run of the whole suite showed of its tests.
@@ -90,13 +88,12 @@ def read_suite(root: Path, data: Path, report: Path) -> Suite:
 
 
 def copy_project(root: Path, place: Path) -> Path:
-    """Copies what tests run."""
-    for name in COPIED:
-        if (root / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(root / name, place / name, ignore=ignored)
-        else:
-            shutil.copy2(root / name, place / name)
+    """Copies all that git knows of: a test that lacks a file would fail without any fault."""
+    words = ["git", "ls-files", "-z"]
+    listed = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, place / name)
     return place
 
 
