@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 from rich.console import Console
 
-from experiments import lenet
+from experiments import dynamic, lenet
 from experiments.common import disk
 from experiments.common.disk import DiskUse, check_disk
 from jaxticket import TicketError
@@ -17,9 +17,9 @@ SMALL = ("--preset", "smoke", "--plan", "map", "--steps", "6it", "--evaluate-eve
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def run(*arguments):
+def run(*arguments, main=lenet.main):
     console = Console(file=io.StringIO(), width=300)
-    assert lenet.main([*SMALL, *map(str, arguments)], console) == 0
+    assert main([*SMALL, *map(str, arguments)], console) == 0
     return console.file.getvalue()
 
 
@@ -37,6 +37,15 @@ def test_what_a_run_takes_is_predicted_within_15_percent(tmp_path):
     """Of a thinned sweep; the smoke run is in test_experiments.py."""
     sweep = ("--learning-rates", "1e-3", "2e-3", "--arms", "ticket", "reinit")
     text = run(*sweep, "--keep", "ends", "--out", tmp_path / "run")
+    assert predicted(text) == pytest.approx(taken(tmp_path / "run"), rel=0.15)
+
+
+@pytest.mark.slow
+def test_networks_that_begin_sparse_are_not_counted_as_dense_ones(tmp_path):
+    """Within 15 % too, but for the smallest: what rules have alike compresses within a window."""
+    sparse = ("--dataset", "fashion_mnist", "--densities", "0.05", "0.02", "--change-every", "2")
+    sparse += ("--replicates", "3")
+    text = run(*sparse, "--out", tmp_path / "run", main=dynamic.main)
     assert predicted(text) == pytest.approx(taken(tmp_path / "run"), rel=0.15)
 
 

@@ -1,32 +1,25 @@
 """What a run will take on disk, counted before it begins, and whether it fits."""
 
-import dataclasses
 import math
+import operator
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxticket import criteria
-from jaxticket.arms import ARMS, check_arms
-from jaxticket.costs import Ledger
+from jaxticket.arms import ARMS
 from jaxticket.errors import TicketError
-from jaxticket.imp import DEFAULT, Pruning, Scoring, Variant
-from jaxticket.imp.lineages import make_lineages
 from jaxticket.imp.setup import Setup
-from jaxticket.keys import replicate_keys
-from jaxticket.masks import ones
+from jaxticket.learners import Sparse
 from jaxticket.population import hosts
 from jaxticket.population.memory import readable
-from jaxticket.recipes import make_prunable
+from jaxticket.records import Template
 from jaxticket.runs.thinning import Keep, keeps_params
-
-if TYPE_CHECKING:
-    from experiments.common.experiment import Problem
 
 _WEIGHTS = 0.925
 """What Orbax's compression leaves of trained float32 weights, measured."""
@@ -34,6 +27,9 @@ _WEIGHTS = 0.925
 _WINDOW = 2**19
 """Bytes within which that compression finds what it has seen, zstd's at its first level: networks
 of several variants that begin or are trained alike are R networks apart."""
+
+_BYTE_MASK = 1.5
+"""What compression leaves of a mask of whole bytes, by the entropy of its bits, measured."""
 
 _RECORD, _PARAMS, _ORIGIN = 60_000, 45_000, 40_000
 """What parts of a checkpoint take besides arrays: folders, metadata, started blocks; measured."""
@@ -57,48 +53,6 @@ class DiskUse(NamedTuple):
     passing: int
 
 
-def lay_out(problem: "Problem") -> Setup:
-    """Lays out the search of a problem as `find_tickets` will, but for its scoring examples.
-
-    Args:
-      problem: with its variants and its plan.
-
-    Returns:
-      All that what it keeps depends on.
-    """
-    config = problem.config
-    default = dataclasses.replace(
-        DEFAULT,
-        allocation=problem.allocation(),
-        criterion=criteria.by_name(config.criterion),
-        rewind_step=config.rewind_step.at(problem.steps_an_epoch),
-        rewind_moments=config.rewind_moments,
-        pruning=cast(Pruning, config.pruning),
-        scoring=Scoring(config.scoring_examples),
-    )
-    prunable, keys = make_prunable(config), replicate_keys(jax.random.key(0), config.replicates)
-    lineages = make_lineages(
-        problem.variants or {"": Variant()},
-        default,
-        keys,
-        ones(problem.shapes, prunable),
-        config.levels,
-        problem.protocol,
-        empty_layers=config.empty_layers,
-    )
-    return Setup(
-        family=problem.family if lineages.hyperparameters != () else lambda _: problem.family({}),
-        lineages=lineages,
-        protocol=problem.protocol,
-        prunable=prunable,
-        arms=check_arms(config.arms),
-        levels=config.levels,
-        replicates=config.replicates,
-        plan=problem.plan,
-        ledger=Ledger(),
-    )
-
-
 def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     """Counts what a run will keep.
 
@@ -118,7 +72,7 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     whole, params = _bytes(template.state), _bytes(template.state.params)
     prunable = sum(leaf.size for leaf in jax.tree.leaves(template.mask))
     share = _prunable_bytes(template.state.params, template.mask) / params
-    beside = _bytes(template.state.model_state) + _bytes(template.observed)
+    beside = _bytes(_unmasked(template.state.model_state)) + _bytes(template.observed)
     evaluations = len(setup.protocol.boundaries(int(lineages.begins.min())))
     curves = 4 * evaluations * _METRICS * splits
     networks = list(_networks(setup))
@@ -128,7 +82,9 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
         for arm, level, density in networks
         if level and keeps_params(keep, arm, level, setup.levels - 1)
     )
-    weights += _repeated(setup, template.state.params, len(lineages.dense_lineages))
+    sparse = _sparse_bytes(setup, template, params * share)
+    if sparse is None:
+        weights += _repeated(setup, template.state.params, len(lineages.dense_lineages))
     bits = sum(prunable * _entropy(density) for density in densities)
     records = _WEIGHTS * (weights + beside * len(densities)) + bits / 8 + curves * len(densities)
     levels, controls = _records(setup, whole)
@@ -136,7 +92,8 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     records += _RECORD * (levels + controls) + _PARAMS * holding
     rows = len(setup.arms) * setup.levels * lineages.number
     results = rows * (curves + 8 * (len(jax.tree.leaves(template.mask)) + 4))
-    kept = records + _origin_bytes(setup, whole, template.state.params) + results + _FIGURES
+    origin = _origin_bytes(setup, whole, template.state.params) if sparse is None else sparse
+    kept = records + origin + results + _FIGURES
     # A new file of what is partway is written beside the one before.
     passing = 2 * setup.ticket_size * (whole + _bytes(template.observed) + curves)
     return DiskUse(math.ceil(kept), math.ceil(passing))
@@ -202,6 +159,40 @@ def _repeated(setup: Setup, params: Any, distinct: int) -> int:
     each = [_bytes(leaf) for leaf in jax.tree.leaves(params)]
     number = setup.lineages.number
     return sum(n * (distinct if n * setup.replicates <= _WINDOW else number) for n in each)
+
+
+def _sparse_bytes(setup: Setup, template: Template, prunable: float) -> float | None:
+    """Counts first networks and their origin where networks begin sparse; `None` if they do not.
+
+    Their zeros and their masks, which are kept as bytes in the model state, compress.
+    """
+    if not isinstance(template.state.model_state, Sparse):
+        return None
+    whole, params = _bytes(template.state), _bytes(template.state.params)
+    origin = whole / params if setup.lineages.begins.any() else 1
+    taken = 0.0
+    for mask in _first_masks(setup):
+        leaves = jax.tree.leaves(mask)
+        size = sum(leaf.size for leaf in leaves)
+        density = sum(np.count_nonzero(leaf) for leaf in leaves) / size
+        places = size * _entropy(density) / 8
+        network = _WEIGHTS * (params - prunable * (1 - density)) + places
+        # Trained and initial params, the rewound state, and both masks.
+        taken += (2 + origin) * network + 2 * _BYTE_MASK * places
+    return taken * setup.replicates + _ORIGIN
+
+
+def _first_masks(setup: Setup) -> Iterator[Any]:
+    """Draws the mask that a network of each variant begins with."""
+    begin = jax.jit(lambda key, given: setup.family(given).init(key).model_state.mask)
+    given = jax.tree.map(jnp.asarray, setup.lineages.hyperparameters)
+    for row in range(0, setup.lineages.number, setup.replicates):
+        mine = jax.tree.map(operator.itemgetter(row), given)
+        yield begin(setup.lineages.keys[row], mine)
+
+
+def _unmasked(model_state: Any) -> Any:
+    return model_state.network if isinstance(model_state, Sparse) else model_state
 
 
 def _prunable_bytes(params: Any, mask: Any) -> int:

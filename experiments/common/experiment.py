@@ -13,12 +13,12 @@ from rich.console import Console, RenderableType
 from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, check_configuration
-from experiments.common.disk import check_disk, lay_out, predict
+from experiments.common.disk import check_disk, predict
 from experiments.common.distributed import join
 from experiments.common.problem import Problem, Variants, make_problem, recipe_family
 from experiments.common.reopening import Source, adopt, open_source
 from experiments.common.report import make_console, results_tables
-from experiments.common.searching import check_sweep, search_of
+from experiments.common.searching import check_sweep, lay_out, search_of
 from experiments.common.session import complete, device_line, execute, report, thin
 from experiments.common.verifying import check_verify, verify
 from jaxticket import data

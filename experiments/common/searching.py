@@ -8,9 +8,13 @@ import jax
 from experiments.common.problem import Problem
 from experiments.common.session import Search
 from jaxticket import criteria, find_tickets
+from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
-from jaxticket.imp import DEFAULT, Scoring, check_variants
+from jaxticket.imp import DEFAULT, Scoring, Variant, check_variants
+from jaxticket.imp.lineages import make_lineages
+from jaxticket.imp.setup import Setup
 from jaxticket.imp.variants import make_schedules
+from jaxticket.keys import replicate_keys
 from jaxticket.masks import ones
 from jaxticket.recipes import make_prunable
 from jaxticket.records import Store
@@ -30,6 +34,42 @@ def check_sweep(problem: Problem) -> None:
     dense = ones(problem.shapes, make_prunable(config))
     chosen = check_variants(problem.variants or {}, default, problem.protocol)
     make_schedules(chosen, dense, config.levels, empty_layers=config.empty_layers)
+
+
+def lay_out(problem: Problem) -> Setup:
+    """Lays out the search of a problem as `find_tickets` will, but for its scoring examples.
+
+    Args:
+      problem: with its variants and its plan.
+
+    Returns:
+      All that what it keeps depends on.
+    """
+    config = problem.config
+    default = dataclasses.replace(
+        DEFAULT, **_choices(problem), criterion=criteria.by_name(config.criterion)
+    )
+    prunable, keys = make_prunable(config), replicate_keys(jax.random.key(0), config.replicates)
+    lineages = make_lineages(
+        problem.variants or {"": Variant()},
+        default,
+        keys,
+        ones(problem.shapes, prunable),
+        config.levels,
+        problem.protocol,
+        empty_layers=config.empty_layers,
+    )
+    return Setup(
+        family=problem.family if lineages.hyperparameters != () else lambda _: problem.family({}),
+        lineages=lineages,
+        protocol=problem.protocol,
+        prunable=prunable,
+        arms=check_arms(config.arms),
+        levels=config.levels,
+        replicates=config.replicates,
+        plan=problem.plan,
+        ledger=Ledger(),
+    )
 
 
 def search_of(problem: Problem, source: Store | None, ledger: Ledger) -> Search:
