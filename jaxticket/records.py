@@ -1,7 +1,7 @@
 """What a run produces: finished networks, what they came from, and where both are kept."""
 
 import operator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -134,6 +134,7 @@ class Template(NamedTuple):
     observed: Any
 
 
+@runtime_checkable
 class Store(Protocol):
     """Keeps what a run has finished, so that the same call goes on where it stopped."""
 

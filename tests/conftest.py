@@ -32,31 +32,10 @@ if "XLA_FLAGS" not in os.environ:
 # They need more than the tests do, and have no example to run.
 collect_ignore_glob = ["mutants/*"]
 
-# Before anything imports jaxticket, so that every annotation of the core is checked.
-CHECKED = (
-    "allocate",
-    "arms",
-    "costs",
-    "criteria",
-    "isometry",
-    "keys",
-    "learned_masks",
-    "learners",
-    "masks",
-    "optimizers",
-    "population",
-    "precision",
-    "protocol",
-    "prune",
-    "recipes",
-    "rewind",
-    "structure",
-    "topology",
-    "train",
-    "trainer",
-    "transfer",
-)
-install_import_hook([f"jaxticket.{name}" for name in CHECKED], "beartype.beartype")
+# Before anything imports jaxticket, so that every annotation is checked; where float is asked for,
+# int is one too, as type checkers have it.
+TOWER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook("jaxticket", TOWER)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -6,7 +6,7 @@ Source: https://google-grain.readthedocs.io
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from jaxticket.data.dataset import DataError, make_examples
 from jaxticket.types import Batch, Examples, Stream
 
 
+@runtime_checkable
 class Source(Protocol):
     """Records by their place: a list, a TFDS or array_record data source, a grain dataset.
 
