@@ -90,6 +90,7 @@ ROWS = [
     ("n of m, 0", lambda: allocate.n_of_m(0, 4), "n_of_m: got 0 of 4"),
     ("n of m levels", lambda: schedule(allocate.n_of_m(2, 4), 3), "n_of_m: got 3 levels"),
     ("n of m axis", lambda: schedule(allocate.n_of_m(1, 2, axis=5), 2), "n_of_m: got axis 5"),
+    ("per output", lambda: allocate.per_output(1.0), "prune rate: got 1.0"),
     ("n of m size", lambda: schedule(allocate.n_of_m(1, 3, axis=0), 2), "does not divide"),
     ("blocks of 0", lambda: allocate.blocks(0.5, (0, None)), "blocks: got shape"),
     ("blocks of 5", lambda: schedule(allocate.blocks(0.5, (3, None)), 2), "3 does not divide"),

@@ -52,6 +52,7 @@ ALLOCATIONS: dict[str, allocate.Allocation] = {
     "layerwise_adaptive": allocate.layerwise_adaptive(0.25),
     "by_cost": allocate.by_cost(0.25, {"hidden_0/*": 2, "output/*": 3}),
     "n_of_m": allocate.n_of_m((4, 3, 2, 1), 5, axis={"hidden_0/*": 1, "output/*": 0}),
+    "per_output": allocate.per_output(0.3),
     "blocks": allocate.blocks(0.3, (1, None)),
     "units": allocate.units((0.8, 0.6, 0.4, 0.2)),
     "units_globally": allocate.units((0.8, 0.6, 0.4, 0.3), scope="global"),

@@ -25,7 +25,7 @@ RANDOM = {"random"}
 # tests/test_saliency.py, test_synflow.py, test_curvature.py, test_layer_inputs.py
 FROM_THE_LOSS = {
     *("snip", "signed_snip", "taylor", "grasp", "synflow", "fisher_diagonal", "hessian_diagonal"),
-    *("gradient_magnitude", "wanda"),
+    *("gradient_magnitude", "wanda", "optimal_brain_surgeon"),
 }
 WATCHING = {  # tests/test_watching.py and test_koopman.py
     *("accumulated_movement", "koopman_magnitude", "koopman_gradient")

@@ -118,12 +118,24 @@ def test_optimal_brain_surgeon_is_the_least_loss_of_a_linear_layer_without_the_w
     )
     scores = criteria.optimal_brain_surgeon(damping).score((), evidence)["w"]
     # Least squares without input i; the damping is five more rows.
-    rows = np.concatenate([x, np.sqrt(damping) * np.eye(5)])
+    rows = np.concatenate([x, np.sqrt(damping * np.mean((x**2).sum(axis=0))) * np.eye(5)])
     for i in range(5):
         others = np.delete(rows, i, axis=1)
         for j in range(2):
             _, residual, *_ = np.linalg.lstsq(others, rows @ w[:, j], rcond=None)
             np.testing.assert_allclose(scores[i, j], residual.item() / 2, rtol=1e-4)
+
+
+def test_surgeon_scores_rank_the_same_whatever_the_units_and_the_number_of_examples():
+    w, x = drawn(5, 2, seed=3), drawn(12, 5)
+
+    def score(inputs):
+        evidence = criteria.Evidence({}, {"w": w}, jax.random.key(0), None, {}, inputs, LINEAR)
+        return np.asarray(criteria.optimal_brain_surgeon().score((), evidence)["w"])
+
+    np.testing.assert_allclose(score(4 * x), 16 * score(x), rtol=1e-4)
+    np.testing.assert_allclose(score(jnp.tile(x, (3, 1))), 3 * score(x), rtol=1e-4)
+    assert np.isfinite(score(0 * x)).all()
 
 
 @pytest.mark.parametrize("damping", [0.0, -1.0, float("nan")])

@@ -101,6 +101,51 @@ def test_a_mask_with_too_few_weights_in_a_group_is_refused():
         prune.schedule(allocate.n_of_m(2, 4), mask, 2)
 
 
+# Every output by itself.
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5)
+def test_every_output_keeps_its_best(seed):
+    scores = {"convolution": drawn(seed, 3, 2, 4), "dense": drawn(seed + 1, 6, 4)}
+    found = run(allocate.per_output((0.5, 0.2)), scores, 3)
+    for number, mask in zip((6, 3, 1), found, strict=True):
+        for path, leaf in scores.items():
+            kept = mask[path].reshape(6, 4)
+            best = np.argsort(-leaf.reshape(6, 4), axis=0, kind="stable")[:number]
+            expected = np.zeros_like(kept)
+            np.put_along_axis(expected, best, True, axis=0)
+            np.testing.assert_array_equal(kept, expected)
+
+
+def test_outputs_can_be_several_axes():
+    scores = {"heads": drawn(0, 6, 2, 3), "dense": drawn(1, 6, 4)}
+    mask = run(allocate.per_output(0.5, {"*": 1, "heads": 2}), scores, 2)[1]
+    assert mask["heads"].sum(axis=0).tolist() == [[3, 3, 3], [3, 3, 3]]
+    assert mask["dense"].sum(axis=0).tolist() == [3, 3, 3, 3]
+
+
+def test_wanda_by_output_is_the_published_rule():
+    """2306.11695, algorithm 1: in each row of a torch weight, the lowest products go."""
+    weights, inputs = drawn(2, 4, 3) + 0.5, np.abs(drawn(3, 9, 4)) + 1.0
+    metric = np.abs(weights.T) * np.sqrt((inputs**2).sum(axis=0))
+    expected = np.ones((3, 4), bool)
+    np.put_along_axis(expected, np.argsort(metric, axis=1)[:, :2], False, axis=1)
+    mask = run(allocate.per_output(0.5), {"w": metric.T.astype(np.float32)}, 2)[1]["w"]
+    np.testing.assert_array_equal(mask.T, expected)
+
+
+def test_a_mask_of_uneven_outputs_is_refused():
+    mask = {"a": np.ones((4, 2), bool)}
+    mask["a"][1:, 1] = False
+    with pytest.raises(MaskError, match=r"per_output: .* than of others in a, expected as many"):
+        prune.schedule(allocate.per_output(0.5), mask, 2)
+    with pytest.raises(TicketError, match="per_output: got 3 sizes"):
+        prune.schedule(allocate.per_output(0.5, 3), {"a": np.ones((4, 2), bool)}, 2)
+    with pytest.raises(TicketError, match=r"prune rate: got 1\.5"):
+        allocate.per_output(1.5)
+
+
 # Blocks and units.
 
 REDUCED = {

@@ -7,6 +7,7 @@ from jaxticket.allocate.global_scope import globally
 from jaxticket.allocate.layerwise import layerwise, uniform
 from jaxticket.allocate.layerwise_adaptive import layerwise_adaptive
 from jaxticket.allocate.n_of_m import n_of_m
+from jaxticket.allocate.per_output import per_output
 from jaxticket.allocate.proportional import apportion, proportional
 from jaxticket.allocate.smart_ratio import smart_ratio
 from jaxticket.allocate.structures import blocks, units
@@ -26,6 +27,7 @@ __all__ = [
     "layerwise",
     "layerwise_adaptive",
     "n_of_m",
+    "per_output",
     "proportional",
     "smart_ratio",
     "totals",

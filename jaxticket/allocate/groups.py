@@ -1,15 +1,18 @@
 """Weights in groups: a leaf cut into blocks of one shape, and put together again."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Shaped
 
+from jaxticket.allocate.base import Counts, Select, keep_highest
+from jaxticket.allocate.leaves import map_prunable
 from jaxticket.errors import MaskError, TicketError
 from jaxticket.masks.basic import leaves_by_path
-from jaxticket.types import Mask
+from jaxticket.types import Mask, Scores
 
 Shape = tuple[int, ...]
 
@@ -94,6 +97,37 @@ def from_groups(groups: Shaped[Any, "groups size"], shape: Shape, block: Shape) 
     grid = tuple(n // size for n, size in zip(shape, block, strict=True))
     order = [n for axis in range(len(shape)) for n in (axis, len(shape) + axis)]
     return groups.reshape(grid + block).transpose(order).reshape(shape)
+
+
+def select_in_groups(groups_of: Callable[[Mask], Mapping[str, Shape]]) -> Select:
+    """Makes a selection that keeps the highest scores of every group, as many in each.
+
+    Args:
+      groups_of: the shape of each leaf's groups, by path.
+
+    Returns:
+      `select(scores, mask, counts)`, with counts by leaf path.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> scores, mask = {"w": jnp.array([4.0, 3.0, 1.0, 2.0])}, {"w": jnp.ones(4, bool)}
+      >>> select_in_groups(lambda mask: {"w": (2,)})(scores, mask, {"w": 2})["w"].tolist()
+      [True, False, False, True]
+    """
+
+    def select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
+        blocks = groups_of(mask)
+
+        def chosen(path: str, score: Any, kept: Any) -> Any:
+            rows, here = (to_groups(leaf, blocks[path]) for leaf in (score, kept))
+            # In the midst of rounds a count need not be whole groups: it is rounded up.
+            number = -(-counts[path] // here.shape[0])
+            best = jax.vmap(lambda s, k: keep_highest(s, k, number))(rows, here)
+            return from_groups(best, kept.shape, blocks[path])
+
+        return map_prunable(chosen, scores, mask)
+
+    return select
 
 
 def group_counts(who: str, mask: Mask, shape_of: ShapeOf) -> dict[str, tuple[int, int]]:

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
-import jax
 import numpy as np
 
-from jaxticket.allocate.base import Allocation, Counts, keep_highest
-from jaxticket.allocate.groups import block_shape, from_groups, to_groups
-from jaxticket.allocate.leaves import by_path, map_prunable
+from jaxticket.allocate.base import Allocation, Counts
+from jaxticket.allocate.groups import block_shape, select_in_groups, to_groups
+from jaxticket.allocate.leaves import by_path
 from jaxticket.errors import MaskError, TicketError
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.masks.basic import leaves_by_path, sizes
-from jaxticket.types import Mask, Scores
+from jaxticket.types import Mask
 
 
 def n_of_m(n: int | Sequence[int], m: int, axis: int | Mapping[str, int] = -2) -> Allocation:
@@ -72,19 +70,7 @@ def n_of_m(n: int | Sequence[int], m: int, axis: int | Mapping[str, int] = -2) -
         following = [{path: k * g for path, g in groups.items()} for k in numbers[: levels - 1]]
         return [mask_counts(mask), *following]
 
-    def select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
-        blocks = blocks_of(mask)
-
-        def chosen(path: str, score: Any, kept: Any) -> Any:
-            rows, here = (to_groups(leaf, blocks[path]) for leaf in (score, kept))
-            # In the midst of rounds a count need not be whole groups: it is rounded up.
-            number = -(-counts[path] // here.shape[0])
-            best = jax.vmap(lambda s, k: keep_highest(s, k, number))(rows, here)
-            return from_groups(best, kept.shape, blocks[path])
-
-        return map_prunable(chosen, scores, mask)
-
-    return Allocation(schedule, select)
+    return Allocation(schedule, select_in_groups(blocks_of))
 
 
 def _block(path: str, shape: tuple[int, ...], m: int, axis: int) -> tuple[int, ...]:

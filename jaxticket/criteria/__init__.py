@@ -50,6 +50,7 @@ CRITERIA: dict[str, Callable[..., Criterion]] = {
     "koopman_gradient": koopman_gradient,
     "gradient_magnitude": gradient_magnitude,
     "wanda": wanda,
+    "optimal_brain_surgeon": optimal_brain_surgeon,
 }
 """Factories by name; `inverse_<name>` is understood by `by_name` too."""
 

@@ -20,7 +20,8 @@ def wanda() -> Criterion:
     """Scores by size times what is multiplied with it: |W_ij| ‖X_i‖₂, over the scoring examples.
 
     W_ij leads from input i to output j, and X_i are all values of input i. The paper compares
-    weights that lead to the same output; here the allocation says what is compared.
+    weights that lead to the same output, which is `allocate.per_output`; here as everywhere the
+    allocation says what is compared.
 
     Returns:
       The criterion; it reads `examples`, `objective` and `model_state`, in evaluation.
@@ -42,15 +43,16 @@ def wanda() -> Criterion:
     return _by_layer("wanda", lambda w, x: jnp.abs(w) * jnp.linalg.norm(x, axis=0)[:, None])
 
 
-def optimal_brain_surgeon(damping: float) -> Criterion:
+def optimal_brain_surgeon(damping: float = 0.01) -> Criterion:
     """Scores by what a layer's outputs lose without a weight: W_ij² / 2 [H⁻¹]_ii, H = Xᵀ X + λ I.
 
-    This is the least increase of ½ ‖X W − X Ŵ‖² + ½ λ ‖W − Ŵ‖² where Ŵ_ij is zero and all other
-    weights to output j are free to make up for it. They are scored as if they did, and are left
-    as they are.
+    λ is `damping` times the mean of the diagonal of Xᵀ X, so that it means the same in every layer
+    and for any number of examples. This is the least increase of ½ ‖X W − X Ŵ‖² + ½ λ ‖W − Ŵ‖²
+    where Ŵ_ij is zero and all other weights to output j are free to make up for it. They are
+    scored as if they did, and are left as they are.
 
     Args:
-      damping: λ, above zero, in the units of a squared input summed over the rows.
+      damping: λ over that mean, above zero.
 
     Returns:
       The criterion; it reads `examples`, `objective` and `model_state`, in evaluation.
@@ -66,15 +68,19 @@ def optimal_brain_surgeon(damping: float) -> Criterion:
       >>> optimal_brain_surgeon(damping=1.0).score((), evidence)["w"].round(3).tolist()
       [[4.0], [1.0]]
 
-    Source: Hassibi and Stork 1993, equation 5 (unverified); by layer as 2301.00774 (unverified).
+    Source: Hassibi and Stork 1993, equation 5 (unverified); by layer and with this damping as
+    2301.00774 (unverified).
     """
     if not damping > 0:
         raise TicketError(f"damping: got {damping}, expected a number above 0")
 
     def score(w: Array, x: Array) -> Array:
-        hessian = x.T @ x + damping * jnp.eye(x.shape[1], dtype=x.dtype)
+        products, identity = x.T @ x, jnp.eye(x.shape[1], dtype=x.dtype)
+        # A layer that is given nothing but zeros has no scale: any λ, then, all scores are alike.
+        scale = jnp.mean(jnp.diagonal(products))
+        hessian = products + damping * jnp.where(scale > 0, scale, 1.0) * identity
         factor = jax.scipy.linalg.cho_factor(hessian)
-        inverse = jax.scipy.linalg.cho_solve(factor, jnp.eye(x.shape[1], dtype=x.dtype))
+        inverse = jax.scipy.linalg.cho_solve(factor, identity)
         return w * w / (2 * jnp.diagonal(inverse))[:, None]
 
     return _by_layer("optimal_brain_surgeon", score)

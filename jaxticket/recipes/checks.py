@@ -23,6 +23,7 @@ SCOPES = (
     "erdos_renyi_kernel",
     "layerwise_adaptive",
     "smart_ratio",
+    "per_output",
 )
 """Where weights compete: within their layer, each at a rate for its kind; in the whole network; or
 by one of the other budgets of `jaxticket.allocate`, at one rate for the whole network."""

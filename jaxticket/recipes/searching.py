@@ -25,6 +25,7 @@ _BUDGETS: dict[str, Callable[[float], Allocation]] = {
     "erdos_renyi_kernel": allocate.erdos_renyi,
     "layerwise_adaptive": allocate.layerwise_adaptive,
     "smart_ratio": allocate.smart_ratio,
+    "per_output": allocate.per_output,
 }
 """Scopes that take one rate for the whole network."""
 
