@@ -230,14 +230,17 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
     if "variant" in results.dims:
         return {"tickets": plots.variants_against_density(results)}
-    return {
+    figures = {
         "tickets": plots.both_against_density(results),
         "accuracy": plots.accuracy_against_density(results),
         "early_stop": plots.early_stop_against_density(results),
         "learning_curves": plots.learning_curves(results),
         "layer_densities": plots.layer_densities(results),
-        "first_layer_masks": _draw_masks(results, result),
     }
+    # Another network's first layer need not have a weight for every pixel.
+    if "hidden_0" in result.network("ticket", 0, 0).mask:
+        figures["first_layer_masks"] = _draw_masks(results, result)
+    return figures
 
 
 def _draw_masks(results: xarray.Dataset, result: Result) -> "Figure":

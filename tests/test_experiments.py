@@ -342,6 +342,24 @@ def test_the_default_is_as_large_as_promised():
     assert set(default.arms) == wanted <= set(ARMS)
 
 
+@pytest.mark.slow
+def test_lenets_question_can_be_asked_of_a_convolutional_network_and_a_budget_of_costs(tmp_path):
+    network = ("--model", "conv_2", "--width", "0.1", "--scope", "multiplications")
+    short = ("--steps", "2it", "--evaluate-every", "2it", "--levels", "3", "--replicates", "2")
+    code, _ = run(
+        "--preset", "smoke", "--arms", "ticket", *network, *short, "--out", tmp_path / "run"
+    )
+    assert code == 0
+    claims = json.loads((tmp_path / "run" / "summary.json").read_text())["claims"]
+    held = {claim["id"]: claim["holds"] for claim in claims}
+    # A budget of costs says nothing of numbers of weights; the search itself holds it.
+    assert (held["density-schedule"], held["exact-zeros"]) == (None, True)
+    assert not (tmp_path / "run" / "figures" / "first_layer_masks.png").exists()
+    results = runs.load(tmp_path / "run").results
+    np.testing.assert_array_equal(results["scheduled"], [-1, -1, -1])
+    np.testing.assert_allclose(results["density"], [1, 0.8, 0.64], atol=1e-4)
+
+
 def test_the_list_of_experiments_shows_questions():
     assert questions()["lenet"].startswith("Do winning tickets exist?")
 

@@ -10,7 +10,8 @@ import pytest
 from flax import linen
 
 from jaxticket import TicketError, criteria, masks, models
-from jaxticket.structure import layer_inputs
+from jaxticket.masks.basic import leaves_by_path
+from jaxticket.structure import layer_inputs, multiplications
 from jaxticket.types import Objective
 
 
@@ -78,6 +79,38 @@ def test_kernels_of_three_axes_are_matrices():
     hidden = x @ params["cut"]["kernel"].reshape(4, 6) + params["cut"]["bias"].reshape(1, 6)
     np.testing.assert_array_equal(found["cut/kernel"], x)
     np.testing.assert_allclose(found["joined/kernel"], hidden, rtol=1e-4, atol=1e-6)
+
+
+# Multiplications of one forward pass by hand: window, channels, features, positions.
+PASSES = {
+    # 28 x 28 after both, then 3,136 features of 14 x 14 positions.
+    "conv_2": ((28, 28, 1), 784 * 9 * (1 * 64 + 64 * 64) + 12_544 * 256 + 256**2 + 2_560),
+    # 40.8 million are those of 1512.03385's network with projections as shortcuts.
+    "resnet_20": (
+        (32, 32, 3),
+        1024 * 9 * (3 * 16 + 6 * 16 * 16)
+        + 256 * (9 * (16 * 32 + 5 * 32 * 32) + 16 * 32)
+        + 64 * (9 * (32 * 64 + 5 * 64 * 64) + 32 * 64)
+        + 640,
+    ),
+}
+
+
+@cases.every(PASSES)
+def test_multiplications_are_those_of_a_forward_pass(name):
+    shape, expected = PASSES[name]
+    model = getattr(models, name)(shape)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    costs = multiplications(model.apply, *shapes, shape)
+    kernels = {p: leaf.size for p, leaf in leaves_by_path(shapes[0]) if p.endswith("kernel")}
+    assert costs.keys() == kernels.keys()
+    assert sum(costs[path] * size for path, size in kernels.items()) == expected
+
+
+def test_every_token_multiplies_the_weights_of_a_layer():
+    model = models.from_linen(linen.Dense(4), (6, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    assert multiplications(model.apply, *shapes, (6, 3)) == {"kernel": 6}
 
 
 def shared_kernel(params, state, x, *, train, key=None):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from experiments.common.steps import command_line_registry
 from jaxticket import TicketError, data, masks, models, optimizers, recipes
+from jaxticket.masks.basic import leaves_by_path
 from jaxticket.recipes import Recipe, Step
 from jaxticket.recipes.schedules import constant, warmed_up
 
@@ -461,9 +462,15 @@ def test_an_output_layer_of_rate_zero_stays_dense(scope):
     mask = masks.ones(shapes, recipes.make_prunable(recipe))
     assert mask["output"]["kernel"] is None
     assert mask["dense_0"]["kernel"] is not None
-    (counts,) = recipes.make_allocation(recipe, shapes).schedule(mask, 1)
-    together = scope in ("global", "layerwise_adaptive")
-    assert set(counts) == {"*"} if together else "output/kernel" not in counts
+    costs = {path: 3 for path, _ in leaves_by_path(shapes) if path.endswith("kernel")}
+    (counts,) = recipes.make_allocation(recipe, shapes, costs).schedule(mask, 1)
+    if scope == "multiplications":
+        kept = sum(leaf.size for path, leaf in leaves_by_path(mask))
+        assert counts == {"cost": 3 * kept}
+    elif scope in ("global", "layerwise_adaptive"):
+        assert set(counts) == {"*"}
+    else:
+        assert "output/kernel" not in counts
 
 
 SHARES = {
@@ -476,6 +483,8 @@ SHARES = {
     "layerwise_adaptive": {"*": 30},
     "smart_ratio": {"hidden_0/kernel": 26, "output/kernel": 4},
     "per_output": {"hidden_0/kernel": 20, "output/kernel": 12},
+    # 4 for each of the 40 weights of the first layer, 1 of the second.
+    "multiplications": {"cost": 90},
 }
 
 
@@ -484,8 +493,14 @@ def test_every_scope_is_a_budget_of_the_whole_networks_rate(scope):
     recipe = Recipe(scope=scope, prune_rate=0.5, output_prune_rate=0.1)
     recipes.check_recipe(recipe)
     shapes = {"hidden_0": {"kernel": np.ones((8, 5))}, "output": {"kernel": np.ones((5, 4))}}
-    mask = masks.ones(shapes)
-    assert recipes.make_allocation(recipe, shapes).schedule(mask, 2)[1] == SHARES[scope]
+    mask, costs = masks.ones(shapes), {"hidden_0/kernel": 4, "output/kernel": 1}
+    assert recipes.make_allocation(recipe, shapes, costs).schedule(mask, 2)[1] == SHARES[scope]
+
+
+def test_a_scope_of_costs_needs_them():
+    recipe, shapes = Recipe(scope="multiplications"), {"hidden_0": {"kernel": np.ones((8, 5))}}
+    with pytest.raises(TicketError, match="scope multiplications: got no costs, expected"):
+        recipes.make_allocation(recipe, shapes)
 
 
 def test_a_kernel_counts_under_one_of_the_erdos_renyi_scopes():

@@ -20,6 +20,8 @@ def density_schedule() -> Claim:
     """Claims that every arm keeps exactly what the schedule says; dense arms keep everything."""
 
     def test(results: xarray.Dataset) -> Evidence:
+        if (results["scheduled"] < 0).any():
+            return not_computable("a budget of weights; the search itself holds one of costs")
         pruned = [arm for arm in results["arm"].values if ARMS[str(arm)].mask != "dense"]
         kept = results["kept"].sel(arm=pruned)
         wanted = results["scheduled_in_layer"]

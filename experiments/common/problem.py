@@ -14,6 +14,7 @@ from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.recipes import make_allocation, make_protocol, make_prunable
 from jaxticket.recipes.searching import steps_an_epoch
+from jaxticket.structure import multiplications
 
 Variants = Mapping[str, Variant] | None
 """Of a sweep by name; `None` without one."""
@@ -44,7 +45,16 @@ class Problem(NamedTuple):
 
     def allocation(self, **changes: Any) -> Any:
         """Makes the allocation of the configuration with some fields changed."""
-        return make_allocation(dataclasses.replace(self.config, **changes), self.shapes)
+        config = dataclasses.replace(self.config, **changes)
+        costs = self._multiplications() if config.scope == "multiplications" else None
+        return make_allocation(config, self.shapes, costs)
+
+    def _multiplications(self) -> dict[str, int]:
+        """Counts what each weight costs in a forward pass."""
+        learner = self.family({})
+        begun = jax.eval_shape(learner.init, jax.random.key(0))
+        shape = self.dataset.train.images.shape[1:]
+        return multiplications(learner.objective.apply, begun.params, begun.model_state, shape)
 
     @property
     def splits(self) -> dict[str, Any]:

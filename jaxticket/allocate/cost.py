@@ -28,8 +28,8 @@ def by_cost(rate: Rate, costs: Mapping[str, int], *, per_cost: bool = False) -> 
       rate: share of the remaining cost that goes at each level, in (0, 1), or the share of the
         whole cost that every level from level 1 on may keep.
       costs: positive integers, what one kept weight costs, by shell-style pattern of the leaf's
-        path; the last pattern that matches counts. For multiplications an example: 1 in a dense
-        layer, the number of output positions in a convolution.
+        path; the last pattern that matches counts. `structure.multiplications` gives those of a
+        forward pass: 1 in a dense layer, the number of output positions in a convolution.
       per_cost: whether weights are ranked by score / cost.
 
     Returns:

@@ -24,6 +24,7 @@ SCOPES = (
     "layerwise_adaptive",
     "smart_ratio",
     "per_output",
+    "multiplications",
 )
 """Where weights compete: within their layer, each at a rate for its kind; in the whole network; or
 by one of the other budgets of `jaxticket.allocate`, at one rate for the whole network."""

@@ -57,7 +57,8 @@ class Recipe:
     scope: str = "layerwise"
     """Where weights compete: layerwise or global; or how layers share what is kept: uniform,
     erdos_renyi, erdos_renyi_kernel, layerwise_adaptive or smart_ratio; or per_output, among those
-    that lead to the same unit."""
+    that lead to the same unit; or multiplications, in the whole network until the rest costs as
+    many of them as it may."""
     prune_rate: float = 0.2
     """Share of the remaining weights that goes at each level: of dense layers, and of
     convolutions without a rate of their own; of the whole network under any other scope."""

@@ -1,6 +1,6 @@
 """From a recipe to how long a network trains and what it loses at each level."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -8,6 +8,8 @@ import jax
 from jaxticket import allocate
 from jaxticket.allocate.base import Allocation
 from jaxticket.errors import TicketError
+from jaxticket.masks import ones
+from jaxticket.masks.basic import leaves_by_path
 from jaxticket.masks.prunable import Prunable, all_but_output, kernels, matching, path_string
 from jaxticket.protocol import Protocol
 from jaxticket.recipes.checks import check_times
@@ -76,18 +78,22 @@ def steps_an_epoch(recipe: Recipe, examples: int) -> int:
     return Protocol(1, recipe.batch_size, 1).steps_an_epoch(examples)
 
 
-def make_allocation(recipe: Recipe, shapes: Params) -> Allocation:
+def make_allocation(
+    recipe: Recipe, shapes: Params, costs: Mapping[str, int] | None = None
+) -> Allocation:
     """Makes the allocation: how many weights go at each level, and from where.
 
     Args:
       recipe: scope and rates.
       shapes: params of the network, or their shapes.
+      costs: what a weight costs, by the leaf's path, from `structure.multiplications`; needed
+        under the scope multiplications only.
 
     Returns:
       The allocation.
 
     Raises:
-      TicketError: for a rate outside (0, 1).
+      TicketError: for a rate outside (0, 1), and for a scope whose costs are missing.
 
     Example:
       >>> shapes = {"output": {"kernel": jax.ShapeDtypeStruct((4, 3), "float32")}}
@@ -97,6 +103,8 @@ def make_allocation(recipe: Recipe, shapes: Params) -> Allocation:
     """
     if recipe.scope in _BUDGETS:
         return _BUDGETS[recipe.scope](recipe.prune_rate)
+    if recipe.scope == "multiplications":
+        return allocate.by_cost(recipe.prune_rate, _costs(recipe, shapes, costs))
     leaves, _ = jax.tree_util.tree_flatten_with_path(shapes)
     convolves = any(matching(_CONVOLUTIONS)(path_string(path), leaf) for path, leaf in leaves)
     rates = {"*": recipe.prune_rate}
@@ -105,6 +113,16 @@ def make_allocation(recipe: Recipe, shapes: Params) -> Allocation:
     if recipe.output_prune_rate:
         rates["output/*"] = recipe.output_prune_rate
     return allocate.layerwise(rates)
+
+
+def _costs(recipe: Recipe, shapes: Params, costs: Mapping[str, int] | None) -> Mapping[str, int]:
+    """Gives the costs of what is prunable."""
+    if costs is None:
+        raise TicketError(
+            "scope multiplications: got no costs, expected those of structure.multiplications"
+        )
+    prunable = leaves_by_path(ones(shapes, make_prunable(recipe)))
+    return {path: costs[path] for path, _ in prunable if path in costs}
 
 
 def make_prunable(recipe: Recipe) -> Prunable:

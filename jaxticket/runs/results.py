@@ -31,10 +31,10 @@ def to_dataset(result: Result, test_labels: np.ndarray | None = None) -> "xarray
       Curves `<split>_<metric>` (arm, level, replicate, step); `early_stop_step`,
       `diverged_step` (−1: never) and `valid` (arm, level, replicate); `kept` (arm, level,
       replicate, layer) and `size` (layer), weights; `scheduled` (level) and `scheduled_in_layer`
-      (level, layer), what was to be kept, −1 where layers compete; `nonzero_pruned` (arm, level,
-      replicate), pruned weights that are not 0.0 after training, and `regrown` (level,
-      replicate), weights of the ticket's mask that the level before had pruned: both 0 by
-      contract; `empty_layers` and, given labels, `untrained` (arm, level, replicate), as
+      (level, layer), what was to be kept, −1 where layers compete or costs are counted;
+      `nonzero_pruned` (arm, level, replicate), pruned weights that are not 0.0 after training, and
+      `regrown` (level, replicate), weights of the ticket's mask that the level before had pruned:
+      both 0 by contract; `empty_layers` and, given labels, `untrained` (arm, level, replicate), as
       `analysis.usefulness` says; coordinates also hold `density` (level). A sweep adds a first
       dimension, `variant`, to all but `size`, so that `dataset.sel(variant=...)` is the dataset of
       one search.
@@ -141,7 +141,8 @@ def _scheduled(result: Result, layers: list[str]) -> np.ndarray:
     """Gives what the schedules keep in each layer, or in `*`, all layers together."""
 
     def kept(counts: Counts, layer: str) -> int:
-        return sum(counts.values()) if layer == "*" else counts.get(layer, -1)
+        together = -1 if "cost" in counts else sum(counts.values())
+        return together if layer == "*" else counts.get(layer, -1)
 
     rows = [[[kept(c, layer) for layer in layers] for c in s] for s in result.schedules.values()]
     return np.array(rows, np.int64)
