@@ -5,7 +5,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +80,7 @@ def check_members(archive: zipfile.ZipFile, size: int) -> None:
             raise ValueError(f"the member {member.filename!r}")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"the compression of {member.filename!r}")
-        with archive.open(member) as content:
-            _check_header(content, member)
+        _check_header(archive, member)
 
 
 def leads_elsewhere(name: str) -> bool:
@@ -100,15 +99,17 @@ def leads_elsewhere(name: str) -> bool:
     return "\0" in name or "\\" in name or any(p in ("", ".", "..") for p in name.split("/"))
 
 
-def _check_header(content: IO[bytes], member: zipfile.ZipInfo) -> None:
-    version = np.lib.format.read_magic(content)
-    if version not in _READERS:
-        raise ValueError(f"{member.filename!r} is of another format")
-    shape, _, dtype = _READERS[version](content)
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    with archive.open(member) as content:
+        version = np.lib.format.read_magic(content)
+        if version not in _READERS:
+            raise ValueError(f"{member.filename!r} is of another format")
+        shape, _, dtype = _READERS[version](content)
+        end = content.tell()
     if dtype.hasobject:
         raise ValueError(f"{member.filename!r} holds Python objects")
     declared = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or content.tell() + declared != member.file_size:
+    if min(shape, default=0) < 0 or end + declared != member.file_size:
         raise ValueError(f"{member.filename!r} declares {list(shape)} of {dtype}, not what it has")
 
 

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
+Numbers: TypeAlias = np.ndarray | np.floating
+"""Results on the host: an array, or what NumPy makes of one without axes."""
+
 PyTree: TypeAlias = Any
 """Containers of arrays; JAX takes any, and the types of Python cannot say more."""
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import zlib
 
-from jaxtyping import install_import_hook
+import jaxtyping
 
 # Most of the time goes into compiling, often the same program twice. Workers and the processes
 # that tests start inherit this cache; set the variable to keep it for the next session too.
@@ -35,7 +35,7 @@ collect_ignore_glob = ["mutants/*"]
 # Before anything imports jaxticket, so that every annotation is checked; where float is asked for,
 # int is one too, as type checkers have it.
 TOWER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-install_import_hook("jaxticket", TOWER)
+jaxtyping.install_import_hook("jaxticket", TOWER)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -73,6 +73,14 @@ def pytest_collection_modifyitems(config, items):
 
     config.hook.pytest_deselected(items=[item for item in items if not chosen(item)])
     items[:] = [item for item in items if chosen(item)]
+
+
+@pytest.fixture
+def unchecked():
+    """For laws of what users pass by mistake: for them nothing checks annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_a_bad_command_line_is_one_line_and_nothing_is_written(
     [row[1:] for row in bad_calls.ROWS],
     ids=[row[0] for row in bad_calls.ROWS],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_bad_call_is_one_line(call, message):
     with pytest.raises(TicketError, match=message) as caught:
         call()

@@ -307,6 +307,7 @@ def test_a_path_of_fewer_than_two_points_is_refused(points):
         error_barrier(np.zeros((3, 1)))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_choices_are_refused():
     with pytest.raises(TicketError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
         measured(networks(0), networks(1), metric="acuracy")

@@ -362,6 +362,7 @@ def test_pooling_keeps_the_dtype_and_has_a_quick_gradient(pool):
         ((1, 5, 5, 4), (3, 3, 4, 5), {"lowering": "patch"}, "lowering 'patch': did you mean 'pat"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_convolutions_refuse_what_does_not_fit(shape, kernel_shape, options, expected):
     with pytest.raises(TicketError, match=expected) as error:
         models.convolve(jnp.ones(shape), jnp.ones(kernel_shape), **options)
@@ -375,6 +376,7 @@ def test_convolutions_refuse_two_dtypes():
 
 
 @pytest.mark.parametrize("pool", [models.max_pool, models.average_pool])
+@pytest.mark.usefixtures("unchecked")
 def test_pooling_refuses_what_does_not_fit(pool):
     with pytest.raises(TicketError, match=rf"{pool.__name__}: window=2, expected two positive"):
         pool(jnp.ones((1, 4, 4, 1)), 2)

@@ -245,6 +245,7 @@ def test_a_masked_curve_stays_in_its_mask_alone_and_in_company():
         cases.assert_same_bits(one, cases.member(alone[name], 0))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_curve_needs_an_objective():
     learner = LEARNER._replace(objective=None)
     with pytest.raises(TicketError, match="without an objective"):

@@ -161,6 +161,7 @@ def test_make_splits_needs_train_and_ten_examples():
         (np.zeros((2, 3, 3, 1), np.uint8), [-1, 0], r"labels -1\.\.0, expected 0\.\.1"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_set_that_breaks_the_contract_is_refused(images, labels, message):
     bad = make_examples(images, np.array(labels, int))
     with pytest.raises(data.DataError, match=message):

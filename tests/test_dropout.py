@@ -226,6 +226,7 @@ def test_only_networks_with_dropout_take_a_rate():
 @pytest.mark.parametrize(
     "rate", [1.0, -0.1, float("nan"), True, "0.5", None, np.float32(1.5), 0.5j]
 )
+@pytest.mark.usefixtures("unchecked")
 def test_numbers_outside_the_range_are_refused(name, rate):
     with pytest.raises(TicketError) as error:
         getattr(models, name)(dropout_rate=rate)

@@ -103,6 +103,7 @@ def test_what_was_dropped_says_so_and_what_was_lost_is_no_drop(whole, tmp_path):
         runs.load(tmp_path).params("ticket", 1, 0)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_store_that_keeps_something_else_is_refused(tmp_path):
     with pytest.raises(TicketError, match="unknown keep 'end': did you mean 'ends'"):
         runs.CheckpointStore(tmp_path, keep="end")

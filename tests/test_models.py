@@ -359,6 +359,7 @@ def test_an_initializer_may_be_a_function():
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_factories_refuse_at_once(make, expected):
     with pytest.raises(TicketError, match=expected) as error:
         make()
@@ -373,6 +374,7 @@ def test_factories_refuse_at_once(make, expected):
         (lambda: models.from_nnx(lambda rngs: rngs), "returned a Rngs, expected nnx.Module"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_factories_name_the_type_they_take(make, expected):
     with pytest.raises(TypeError, match=expected) as error:
         make()

@@ -162,12 +162,17 @@ STREAM = Stream(90, lambda places: SPLIT.images[places], lambda load, n: map(loa
         (Scoring(90), SPLIT, "got 90 examples of 3 classes, expected .* at most 20 of each"),
         (Scoring(91, balanced=False), SPLIT, "got 91 examples, expected at most 90: 1 of the"),
         (Scoring(30), STREAM, "expected a training split in memory with labels"),
-        (Scoring(3, corruption="label"), SPLIT, "unknown corruption of scoring 'label': did you"),
     ],
 )
 def test_scoring_that_cannot_be_drawn_is_refused(scoring, split, message):
     with pytest.raises(TicketError, match=message):
         draw_scoring(scoring, split, KEYS)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_corruption_is_refused():
+    with pytest.raises(TicketError, match="unknown corruption of scoring 'label': did you"):
+        draw_scoring(Scoring(3, corruption="label"), SPLIT, KEYS)
 
 
 # Mistakes in a search, all of them before anything is trained.
@@ -184,6 +189,7 @@ WATCHING = criteria.Criterion(lambda params: params, lambda state, _: state, lam
         ({"criterion": criteria.snip(), "scoring": Scoring(7)}, "expected a multiple of 3"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_search_that_cannot_run_is_refused(choices, message):
     with pytest.raises(TicketError, match=message):
         searches.search(**choices)

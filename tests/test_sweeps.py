@@ -248,7 +248,6 @@ def test_results_of_a_sweep_have_the_variant_as_their_first_dimension():
             {"a": variant("slow", rewind_step=9)},
             r"variant 'a': rewind step: got 9, expected 0 to 5",
         ),
-        ({"a": variant("slow", retraining="rate")}, r"unknown retraining of variant 'a' 'rate'"),
         (
             {"a": variant("slow", retraining="fine_tuning", rewind_moments=True)},
             r"variant 'a': got rewind_moments with retraining 'fine_tuning'",
@@ -271,6 +270,12 @@ def test_variants_that_cannot_run_are_refused_in_one_line(variants, message):
     with pytest.raises(TicketError, match=message) as caught:
         search(variants=variants)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_retraining_is_refused():
+    with pytest.raises(TicketError, match="unknown retraining of variant 'a' 'rate'"):
+        search(variants={"a": variant("slow", retraining="rate")})
 
 
 def test_a_learner_that_cannot_hold_refuses_frozen_arms():

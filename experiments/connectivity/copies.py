@@ -19,6 +19,7 @@ from jaxticket.analysis import (
     together,
 )
 from jaxticket.records import Network, Result
+from jaxticket.types import Numbers
 
 CONTROLS = {
     "ticket": ("ticket", "copy"),
@@ -69,7 +70,7 @@ def measured(problem: Any, result: Result, results: xarray.Dataset) -> dict[str,
             continue
         found = compare(problem, result, name, list(chosen.values()))
         for measure, numbers in found.items():
-            for place, value in zip(chosen, numbers, strict=True):
+            for place, value in zip(chosen, np.asarray(numbers), strict=True):
                 values[measure][(number, *place)] = value
             # One dense pair, whatever the control.
             values[measure][number, :, :, 0] = values[measure][number, :, :1, 0]
@@ -115,7 +116,7 @@ def pairs_of(result: Result) -> dict[tuple[int, int, int, int], tuple[Place, Pla
 
 def compare(
     problem: Any, result: Result, name: str, pairs: Sequence[tuple[Place, Place]]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Numbers]:
     """Measures pairs of one search, as one population.
 
     Args:

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from jaxticket.errors import TicketError
+from jaxticket.types import Numbers
 
 
 def local_dimension(
     eigenvalues: Any, rise: float, distance: Any, *, dimension: Any, weights: Any = None
-) -> np.ndarray:
+) -> Numbers:
     """Gives the local angular dimension of a basin: d_loc(ε, R) = Σ_i r_i² / (r_i² + R²).
 
     The basin {L < L(θ) + ε} is taken for a parabola's: an ellipsoid with the radii r_i = √(2 ε /
@@ -58,7 +59,7 @@ def local_dimension(
     return total * np.where(known, np.asarray(weights) * shares, 0).sum(-1).mean(-1)
 
 
-def prunable_share(local: Any, dimension: Any) -> np.ndarray:
+def prunable_share(local: Any, dimension: Any) -> Numbers:
     """Gives the largest share of weights that can go at once: d_loc / D.
 
     Pruning a random share s of D weights restricts the network to a subspace of (1 − s) D

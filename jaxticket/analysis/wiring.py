@@ -163,7 +163,7 @@ def _counting(objective: Objective, model_state: ModelState, examples: Batch) ->
     return number
 
 
-def _one(leaf: Array) -> Array:
+def _one(leaf: Any) -> Array:
     return jnp.ones_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 

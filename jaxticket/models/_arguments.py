@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxticket.errors import TicketError
@@ -39,7 +39,7 @@ def train_flags(call: Callable[..., Any], train: bool) -> dict[str, bool]:
     }
 
 
-def positive_integers(caller: str, argument: str, sizes: Iterable[int]) -> tuple[int, ...]:
+def positive_integers(caller: str, argument: str, sizes: Any) -> tuple[int, ...]:
     """`sizes` as a tuple of Python integers, each at least 1.
 
     Args:

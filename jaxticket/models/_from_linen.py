@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import errors, linen
 from flax.core import meta
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxticket.errors import TicketError, unknown
 from jaxticket.models._arguments import (
@@ -87,7 +87,7 @@ def from_linen(
     def apply(
         params: Params,
         model_state: ModelState,
-        x: jax.Array,
+        x: ArrayLike,
         *,
         train: bool,
         key: jax.Array | None = None,
@@ -98,6 +98,7 @@ def from_linen(
         # A dense layer takes an example without its batch axis and says nothing.
         if jnp.ndim(x) != 1 + len(example_shape):
             raise TicketError(_input_message(module, jnp.shape(x), example_shape))
+        x = jnp.asarray(x)
         try:
             with linen.intercept_methods(_fit_to_kernel):
                 if not train:

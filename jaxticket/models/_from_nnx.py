@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from jaxticket.errors import TicketError
 from jaxticket.models._arguments import train_flags
@@ -64,14 +65,14 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     def apply(
         params: Params,
         model_state: ModelState,
-        x: jax.Array,
+        x: ArrayLike,
         *,
         train: bool,
         key: jax.Array | None = None,
     ) -> tuple[Any, ModelState]:
         module: Any = _assemble(skeleton, params, model_state, key)
         module.train() if train else module.eval()
-        output = module(x, **train_flags(type(module).__call__, train))
+        output = module(jnp.asarray(x), **train_flags(type(module).__call__, train))
         return output, _to_dict(skeleton, module, _STATE) if train else model_state
 
     return Model(init, apply)

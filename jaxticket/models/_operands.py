@@ -1,6 +1,7 @@
 """What convolutions and pooling ask of their operands, told in one line where they do not fit."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,13 @@ Padding = str | Sequence[Sequence[int]]
 _PADDINGS = ("SAME", "SAME_LOWER", "VALID")
 
 
-def pair(caller: str, argument: str, given: Sequence[int]) -> tuple[int, ...]:
+def pair(caller: str, argument: str, given: Any) -> tuple[int, ...]:
     """`given` as two Python integers, each at least 1.
 
     Args:
       caller: the function's name, for the error.
       argument: the argument's name, for the error.
-      given: two integers, of Python or NumPy.
+      given: should be two integers, of Python or NumPy.
 
     Returns:
       The same integers.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 
 from jaxticket.analysis.comparable import check_alike, ends
 from jaxticket.analysis.connectivity.lines import Pair, at_a_time, errors_of, evaluating
@@ -150,7 +150,7 @@ def curve_barriers(
     masks: Mask,
     train: Batch,
     examples: Batch,
-    keys: PRNGKeyArray,
+    keys: Key[Array, " pairs"],
     plan: Plan,
     fitting: Fitting,
     points: int = 30,

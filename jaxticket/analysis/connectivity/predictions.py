@@ -13,7 +13,7 @@ from jaxticket.analysis.connectivity.lines import at_a_time
 from jaxticket.errors import TicketError
 from jaxticket.learners.base import Learner
 from jaxticket.population import Plan, over, populate, share, to_host
-from jaxticket.types import Batch
+from jaxticket.types import Batch, Numbers
 
 
 class Outputs(NamedTuple):
@@ -86,7 +86,7 @@ def _outputs(learner: Learner, plan: Plan) -> Callable[..., Any]:
     return lambda own, number, given: run(own, given, number=number)
 
 
-def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def disagreement(first: np.ndarray, second: np.ndarray) -> Numbers:
     """Gives the share of examples that two networks put into different classes.
 
     d = mean_i [argmax f₁(x_i) ≠ argmax f₂(x_i)]; symmetric, 0 for a network with itself.
@@ -110,7 +110,7 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(unknown, np.nan, differ.mean(axis=-1))
 
 
-def loss_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def loss_distance(first: np.ndarray, second: np.ndarray) -> Numbers:
     """Gives the distance of the vectors of all examples' losses: ‖ℓ(W₁) − ℓ(W₂)‖₂.
 
     It grows with the square root of the number of examples.
@@ -133,7 +133,7 @@ def loss_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.linalg.norm(difference, axis=-1)
 
 
-def ensemble_gain(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def ensemble_gain(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> Numbers:
     """Gives what averaging two networks' probabilities adds to their mean accuracy.
 
     g = acc((p₁ + p₂) / 2) − (acc(p₁) + acc(p₂)) / 2; symmetric, 0 for a network with itself. Ties

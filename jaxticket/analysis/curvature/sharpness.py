@@ -1,6 +1,6 @@
 """Sharpness: the highest loss near a network."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def sharpness(
     slope = jax.value_and_grad(lambda change: loss(along(params, change, 1.0)))
     start = scaled(random_direction(key, params, mask), radius)
 
-    def climb(_: int, carry: tuple[Params, Array, Params]) -> tuple[Params, Array, Params]:
+    def climb(_: Any, carry: tuple[Params, Array, Params]) -> tuple[Params, Array, Params]:
         change, highest, best = carry
         height, gradient = slope(change)
         best, highest = _better(change, height, best, highest)

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxticket.analysis.curvature.lanczos import Tridiagonal
 from jaxticket.errors import TicketError
+from jaxticket.types import Numbers
 
 
 class Ritz(NamedTuple):
@@ -176,7 +177,7 @@ def density_grid(found: Ritz, width: float, points: int) -> np.ndarray:
     return np.linspace(low - 6 * width, high + 6 * width, points)
 
 
-def share_above(found: Ritz, threshold: Any) -> np.ndarray:
+def share_above(found: Ritz, threshold: Any) -> Numbers:
     """Estimates the share of eigenvalues above a threshold: the mean of Σ_{λ_i > t} w_i.
 
     Args:
