@@ -77,8 +77,9 @@ def run_main(main: Callable[[], int]) -> None:
       main: does everything and returns an exit code.
     """
     together, stuck = True, False
-    # Orbax tells of what it raises in tracebacks as well.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Orbax tells of what it raises in tracebacks as well, its tasks too.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         code, message = main(), ""
     except TicketError as error:
