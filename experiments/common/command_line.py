@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -80,6 +80,7 @@ def run_main(main: Callable[[], int]) -> None:
     # Orbax tells of what it raises in tracebacks as well, its tasks too.
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.unraisablehook = _tell_unless_late
     try:
         code, message = main(), ""
     except TicketError as error:
@@ -108,3 +109,12 @@ def run_main(main: Callable[[], int]) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _tell_unless_late(unraisable: Any) -> None:
+    """Tells of an exception that nobody could catch, but for TensorStore's own.
+
+    Its threads report to an event loop, which Orbax closes as soon as one of them has failed.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
