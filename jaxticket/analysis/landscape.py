@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxticket.analysis.interpolation import check_alike
 from jaxticket.analysis.projection import dot
 from jaxticket.analysis.subspace import along, norm, scaled
-from jaxticket.types import Metrics, Params
+from jaxticket.types import Params, PyTree
 
 Evaluate = Callable[[Params], Any]
 """`evaluate(params) -> metrics`, or any tree of arrays."""
@@ -75,7 +75,7 @@ def plane_through(first: Params, second: Params, third: Params) -> Plane:
     return Plane(first, one, other, coordinates)
 
 
-def along_line(evaluate: Evaluate, params: Params, direction: Params, places: Any) -> Metrics:
+def along_line(evaluate: Evaluate, params: Params, direction: Params, places: Any) -> PyTree:
     """Evaluates a network along a direction: E(θ + s φ) at every s, one after the other.
 
     Args:
@@ -101,7 +101,7 @@ def along_line(evaluate: Evaluate, params: Params, direction: Params, places: An
 
 def on_grid(
     evaluate: Evaluate, plane: Plane, first: Any, second: Any, *, at_a_time: int = 1
-) -> Metrics:
+) -> PyTree:
     """Evaluates networks on a grid in a plane.
 
     Args:
@@ -112,8 +112,8 @@ def on_grid(
       at_a_time: networks that are evaluated together.
 
     Returns:
-      `[rows, columns]` by metric, as `matplotlib.axes.Axes.contour` takes it; not finite where it
-      is not.
+      `[rows, columns]` of every number that `evaluate` gives, as `matplotlib.axes.Axes.contour`
+      takes it; not finite where it is not.
 
     Example:
       >>> points = [{"w": jnp.array(w)} for w in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0])]

@@ -40,7 +40,7 @@ def chance_p_values(
 
 
 def add_usefulness(
-    results: "xarray.Dataset", test_labels: Shaped[np.ndarray, " examples"] | None = None
+    results: "xarray.Dataset", test_labels: Shaped[np.ndarray, " examples *tasks"] | None = None
 ) -> "xarray.Dataset":
     """Marks networks of no use in a dataset.
 
@@ -52,7 +52,7 @@ def add_usefulness(
 
     Args:
       results: with `kept` and `valid`; with `test_accuracy` for `untrained`.
-      test_labels: classes of the test examples.
+      test_labels: classes of the test examples; several a example, one a task, are not tested.
 
     Returns:
       The results with both variables, whose attributes say what was tested.
