@@ -4,6 +4,7 @@ That it ends no search that is right is tested by every other search in these te
 """
 
 import importlib
+import re
 
 import cases
 import jax
@@ -181,6 +182,7 @@ def test_a_mask_that_the_optimizer_forgets_ends_the_search(monkeypatch):
         search(learner=cases.learner("handwritten", "momentum"))
     start = "contract 1 (exactly zero) is broken by ticket level 1 replicate 0: hidden_0/kernel: "
     assert str(caught.value).startswith(start)
+    assert re.search(r", and \d+ more such faults in this network; ", str(caught.value))
     assert "\n" not in str(caught.value)
 
 

@@ -77,6 +77,7 @@ N_OF_M_MISTAKES = {
         (2, 4),
         3,
     ),
+    "got 4 levels, expected at most 3: level 1 keeps 3 of 4": (((3, 1), 4), 4),
     "n_of_m: got axis -3 for a, which has shape": ((2, 4, -3), 2),
     r"axes \{'c': 0\}: no pattern for \['a', 'b'\], no layer for \['c'\]": ((2, 4, {"c": 0}), 2),
     "n_of_m: got 4 of 4, expected numbers between 1 and 3": ((4, 4), 2),

@@ -158,6 +158,7 @@ STREAM = Stream(90, lambda places: SPLIT.images[places], lambda load, n: map(loa
     [
         (Scoring(0), SPLIT, "scoring: got 0 examples, expected at least 1"),
         (Scoring(30, share=0.0), SPLIT, "scoring: got share 0.0, expected more than 0"),
+        (Scoring(30, share=1.5), SPLIT, "scoring: got share 1.5, expected more than 0"),
         (Scoring(31), SPLIT, "got 31 examples of 3 classes, expected a multiple of 3"),
         (Scoring(90), SPLIT, "got 90 examples of 3 classes, expected .* at most 20 of each"),
         (Scoring(91, balanced=False), SPLIT, "got 91 examples, expected at most 90: 1 of the"),

@@ -76,6 +76,16 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_results(records, options,
     assert seen[-1].done == seen[-1].total
 
 
+def test_a_search_of_which_only_the_origin_was_kept_begins_again():
+    class OnlyTheOrigin(Memory):
+        def load(self, template):
+            return searches.finished().origin, []
+
+    result = searches.search(store=OnlyTheOrigin())
+    whole = runs.to_dataset(searches.finished())
+    xarray.testing.assert_identical(runs.to_dataset(result), whole)
+
+
 @pytest.mark.slow
 def test_a_search_that_is_stopped_within_every_level_goes_on_to_the_same_results(tmp_path):
     whole = runs.to_dataset(searches.finished())

@@ -10,6 +10,7 @@ import pytest
 
 from jaxticket import Plan, Protocol, TicketError, criteria, train
 from jaxticket.trainer import Networks, trainer
+from jaxticket.trainer.partway import Keeping
 
 PROTOCOL = Protocol(steps=7, batch_size=4, evaluate_every=3)
 LEARNER = cases.learner(optimizer="adam_scheduled")
@@ -149,3 +150,16 @@ def test_time_decides_when_networks_are_kept():
             networks(1), 1
         )
         assert drawer.saved == saved
+
+
+def test_networks_in_training_are_kept_when_it_is_time_and_not_before():
+    class Kept:
+        def load(self):
+            return None
+
+        def save(self, content):
+            pass
+
+    assert Keeping(Kept(), 0.0).due is True
+    assert Keeping(Kept(), 3600.0).due is False
+    assert Keeping(None, 0.0).due is False
