@@ -20,7 +20,7 @@ from jaxticket import (
     rewind,
     runs,
 )
-from jaxticket.imp import Scoring, Variant
+from jaxticket.imp import Scoring, Variant, tickets
 from jaxticket.trainer import run as training
 
 RATES = {"slow": 0.01, "fast": 0.1}
@@ -362,3 +362,9 @@ def test_a_sweep_over_steps_compiles_its_training_once_too():
         search(learner=counted, variants={name: VARIANTS[name] for name in names}, arms=("ticket",))
         counts.append(traces)
     assert counts[0] == counts[1]
+
+
+def test_states_of_several_steps_are_gathered_each_at_its_own():
+    snapshots = {step: {"w": 10.0 * step + np.arange(3.0)} for step in (0, 2)}
+    found = tickets._each_at(snapshots, np.array([0, 2, 2]), np.array([2, 0, 1]))
+    np.testing.assert_array_equal(found["w"], [2.0, 20.0, 21.0])
