@@ -39,7 +39,6 @@ class Partway(NamedTuple):
 
 
 @runtime_checkable
-@runtime_checkable
 class Keeper(Protocol):
     """Keeps the newest population that is partway, in the place of any earlier one."""
 
