@@ -76,7 +76,7 @@ def optimal_brain_surgeon(damping: float = 0.01) -> Criterion:
 
     def score(w: Array, x: Array) -> Array:
         products, identity = x.T @ x, jnp.eye(x.shape[1], dtype=x.dtype)
-        # A layer that is given nothing but zeros has no scale: any λ, then, all scores are alike.
+        # A layer that is given nothing but zeros has no scale: any λ will do, the weights decide.
         scale = jnp.mean(jnp.diagonal(products))
         hessian = products + damping * jnp.where(scale > 0, scale, 1.0) * identity
         factor = jax.scipy.linalg.cho_factor(hessian)
