@@ -49,7 +49,7 @@ class Options:
     report: Path = ROOT / "build" / "tests.xml"
     """How long tests take."""
     json: Path | None = None
-    """Where everything is written."""
+    """Where everything is written, after every fault."""
 
 
 def main() -> int:
@@ -65,9 +65,6 @@ def main() -> int:
     suite = read_suite(ROOT, options.coverage, options.report)
     drawn = draw(ROOT, files(options.packages), options.number, options.seed)
     found = try_all(options, suite, drawn, console)
-    if options.json is not None:
-        rows = [row.mutant._asdict() | {"outcome": row.outcome, "said": row.said} for row in found]
-        options.json.write_text(json.dumps(rows, indent=1))
     killed = sum(row.outcome == "killed" for row in found)
     console.print(f"{killed} of {len(found)} faults were killed ({killed / len(found):.1%})")
     return int(killed < 0.9 * len(found))
@@ -119,6 +116,7 @@ def try_all(options: Options, suite: Suite, drawn: list[Mutant], console: Consol
             for done in as_completed([pool.submit(one, mutant) for mutant in drawn]):
                 found.append(done.result())
                 _tell(console, found, len(drawn), time.monotonic() - began)
+                _write(options.json, found)
     return found
 
 
@@ -128,6 +126,12 @@ def _tell(console: Console, found: list[Tried], number: int, seconds: float) -> 
     if row.outcome != "killed":
         text += f"; {row.outcome}: {describe(row.mutant)}"
     console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _write(path: Path | None, found: list[Tried]) -> None:
+    if path is not None:
+        rows = [row.mutant._asdict() | {"outcome": row.outcome, "said": row.said} for row in found]
+        path.write_text(json.dumps(rows, indent=1))
 
 
 def describe(mutant: Mutant) -> str:
