@@ -209,7 +209,7 @@ def _cases(
         label = f"{name}, {tickets}"
         contender, needed = library(problem, networks, plan, steps, label, tickets)
         free = device_memory(plan).free
-        fits = free is None or needed <= SHARE * free * plan.devices
+        fits = free is None or needed <= SHARE * free * plan.all_devices
         cases.append(Case(name, tickets, name == chosen, contender if fits else None, needed))
     return cases
 

@@ -186,6 +186,8 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "map_on_8": lambda: Plan("map", devices=8),
     "vmap_on_1": lambda: Plan("vmap"),
     "vmap_on_2": lambda: Plan("vmap", devices=2),
+    "batch_on_2": lambda: Plan("map", batch_devices=2),
+    "batch_on_2_of_2": lambda: Plan("vmap", devices=2, batch_devices=2),
 }
 
 

@@ -16,17 +16,20 @@ from jaxticket import (
     Protocol,
     TicketError,
     allocate,
+    axes,
     criteria,
     find_tickets,
     masks,
     population,
     train,
 )
+from jaxticket.trainer import trainer
 
 PROTOCOL = Protocol(steps=9, batch_size=4, evaluate_every=9)
 LEARNER = cases.learner()
 MAPS = [name for name in cases.PLANS if name.startswith("map")]
 VMAPS = [name for name in cases.PLANS if name.startswith("vmap")]
+SHARED_BATCHES = [name for name in cases.PLANS if name.startswith("batch")]
 
 
 @functools.cache
@@ -91,7 +94,7 @@ def test_mapped_networks_are_the_same_to_the_bit_on_any_number_of_devices(name):
     cases.assert_same_bits(together(name), together("map_on_1"))
 
 
-@cases.every(VMAPS)
+@cases.every(VMAPS + SHARED_BATCHES)
 def test_batched_networks_are_the_same_to_1e_5(name):
     # Typed keys and the data's order are exact; only sums of products may be reordered.
     cases.assert_close(together(name), together("map_on_1"), 1e-5)
@@ -264,6 +267,10 @@ def test_impossible_plans_are_refused():
         Plan("map", devices=9)
     with pytest.raises(TicketError, match="got 0 devices, expected 1 to 8"):
         Plan("map", devices=0)
+    with pytest.raises(TicketError, match=r"got 2 devices with 5 for each batch, expected 1 to 8"):
+        Plan("map", devices=2, batch_devices=5)
+    with pytest.raises(TicketError, match=r"got 1 devices with 0 for each batch"):
+        Plan("map", batch_devices=0)
     with pytest.raises(TicketError, match="got chunk 0"):
         Plan("map", chunk=0)
     with pytest.raises(TicketError, match="unknown plan 'mash': did you mean 'mesh'"):
@@ -277,4 +284,44 @@ def test_plans_by_name_and_the_plan_of_this_platform():
     assert (Plan.auto().inside, Plan.auto().devices) == ("map", 8)
     for name in ("map", "vmap"):
         assert (Plan.by_name(name).inside, Plan.by_name(name).devices) == (name, 1)
+    assert (Plan.by_name("mesh_batch").devices, Plan.by_name("mesh_batch").batch_devices) == (1, 8)
+    two = Plan("vmap", devices=2, batch_devices=3)
+    assert str(two) == "vmap on 2 device(s) x 3 for each batch (given)"
     assert str(Plan("map", devices=2, chunk=4)) == "map on 2 device(s), 4 at a time (given)"
+
+
+@cases.every(SHARED_BATCHES)
+def test_each_device_computes_its_part_of_a_batch_only(name):
+    """Else devices that share a batch would do the same work again."""
+    plan = cases.PLANS[name]()
+    one = lambda x: axes.share_out(jnp.outer(jnp.arange(16.0), x)).sum(axis=0)  # noqa: E731
+    run = jax.jit(population.populate(one, plan))
+    program = run.lower(jnp.ones((plan.devices, 5))).compile().as_text()
+    assert "all-reduce" in program
+    assert f"{16 // plan.batch_devices},5]" in program
+    assert "16,5]" not in program
+
+
+@cases.every(SHARED_BATCHES)
+def test_batch_statistics_are_of_the_whole_batch(name):
+    learner = cases.learner("linen_with_batch_statistics", "momentum")
+    keys, bounds = jax.random.split(jax.random.key(0), 2), (jnp.int32(0), jnp.int32(3))
+    states = jax.vmap(learner.init)(keys)
+    mask = masks.ones(cases.member(states.params, 0))
+
+    def one(network, data):
+        state, key = network
+        begun = train.begin(train.UNWATCHED, PROTOCOL, state, key, data)
+        return train.segment(learner, train.UNWATCHED, PROTOCOL, begun, mask, key, data, *bounds)
+
+    def made(plan):
+        data = population.share(cases.data(), plan)
+        return population.to_host(population.populate(one, plan)((states, keys), data))
+
+    cases.assert_close(made(cases.PLANS[name]()), made(Plan("map")), 1e-5)
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
+    plan = Plan("map", batch_devices=3)
+    with pytest.raises(TicketError, match="got 4, expected a multiple of the 3 devices that share"):
+        trainer(LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), plan)

@@ -57,7 +57,7 @@ def compile_program(function: Any, plan: Plan, networks: Any, shared: Any) -> Pr
         lambda networks: jax.block_until_ready(compiled(networks, shared)),
         place,
         seconds,
-        (program_bytes(compiled) or 0) * plan.devices,
+        (program_bytes(compiled) or 0) * plan.all_devices,
     )
 
 

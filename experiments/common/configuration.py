@@ -55,7 +55,7 @@ class Configuration(Recipe):
     """In what networks compute: float32, tf32 (NVIDIA GPUs) or bfloat16; weights are float32."""
     plan: str = dataclasses.field(default="auto", metadata=NOT_SCIENCE)
     """How networks run here: auto; map, vmap or chunked on one device; mesh, mesh_vmap or
-    mesh_chunked on all."""
+    mesh_chunked on all; mesh_batch, networks one by one, batches shared out over all."""
     streaming: bool | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Feed the training set from the host; decided by its size if None. Changes no result."""
     out: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)

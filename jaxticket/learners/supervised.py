@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxticket import masks
+from jaxticket import axes, masks
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner, Penalty
 from jaxticket.learners.losses import Loss
@@ -108,6 +108,7 @@ def supervised(
         examples = jax.tree.map(jnp.asarray, examples)
 
         def per_example(chunk: Examples) -> Metrics:
+            chunk = axes.share_out(chunk)
             inputs = preprocess(chunk.images)
             logits, _ = model.apply(params, state.model_state, inputs, train=False)
             correct = jnp.argmax(logits, axis=-1) == chunk.labels

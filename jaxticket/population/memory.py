@@ -71,7 +71,7 @@ def device_memory(plan: Plan) -> Memory:
     free, whole = _host_memory() if device.platform == "cpu" else (None, None)
     if free is None or whole is None:
         return Memory(None, None, f"a {device.platform} that does not tell")
-    here = min(plan.devices, jax.local_device_count())
+    here = min(plan.all_devices, jax.local_device_count())
     whose = "this machine" if here == 1 else f"this machine, in {here} parts"
     return Memory(free // here, whole // here, whose)
 

@@ -19,7 +19,7 @@ class Plan:
     """How a population runs on this machine. Its results do not depend on it.
 
     Bitwise so for `map` on any number of devices; to float tolerance for `vmap`, whose batched
-    matrix products may add in another order.
+    matrix products may add in another order, and where several devices share a batch.
 
     Attributes:
       inside: how the networks of one device run, `map` or `vmap`.
@@ -27,6 +27,9 @@ class Plan:
       chunk: networks that are trained at a time; `None` leaves it to the caller.
       batch: networks of one device that `vmap` batches at a time, batch after batch; `None`
         for all of them.
+      batch_devices: over how many devices the examples of each network's batches are shared out,
+        for networks that are too large for one, or fewer than there are devices. There are as
+        many for each of `devices`.
       reason: why this plan was chosen.
     """
 
@@ -34,6 +37,7 @@ class Plan:
     devices: int = 1
     chunk: int | None = None
     batch: int | None = None
+    batch_devices: int = 1
     reason: str = "given"
 
     def __post_init__(self) -> None:
@@ -41,10 +45,11 @@ class Plan:
         if self.inside not in ("map", "vmap"):
             raise unknown("strategy", self.inside, ("map", "vmap"))
         available = jax.device_count()
-        if not 1 <= self.devices <= available:
+        if not (self.devices >= 1 <= self.batch_devices and self.all_devices <= available):
+            each = "" if self.batch_devices == 1 else f" with {self.batch_devices} for each batch"
             raise TicketError(
-                f"plan: got {self.devices} devices, expected 1 to {available}, what JAX sees here; "
-                "on a CPU set jax_num_cpu_devices before the first computation"
+                f"plan: got {self.devices} devices{each}, expected 1 to {available} in all, what "
+                "JAX sees here; on a CPU set jax_num_cpu_devices before the first computation"
             )
         for name, size in (("chunk", self.chunk), ("batch", self.batch)):
             if size is not None and size < 1:
@@ -54,12 +59,18 @@ class Plan:
                 f"plan: got batch {self.batch} for map, which runs networks one by one; choose vmap"
             )
 
+    @property
+    def all_devices(self) -> int:
+        """Counts the devices that the plan uses."""
+        return self.devices * self.batch_devices
+
     @classmethod
     def auto(cls, population: int | None = None) -> "Plan":
         """Chooses by platform and population: on CPUs `map`, elsewhere `vmap`, on all devices.
 
         A single network on a CPU runs on one device, since its operations then use all cores,
-        which a second network would have to itself.
+        which a second network would have to itself. A batch is never shared out: on what
+        networks that pays has not been measured on accelerators, so it is to be asked for.
 
         Args:
           population: the most networks that there will be at a time, if known.
@@ -88,6 +99,7 @@ class Plan:
         | map, vmap | one | one network after the other, or all batched |
         | chunked | one | batches of 8 |
         | mesh, mesh_vmap, mesh_chunked | all | as map, vmap and chunked |
+        | mesh_batch | all for every network | one after the other, its batches shared out |
 
         Args:
           name: one of `PLANS`.
@@ -106,6 +118,8 @@ class Plan:
         check_plan_name(name)
         if name == "auto":
             return cls.auto(population)
+        if name == "mesh_batch":
+            return cls("map", batch_devices=jax.device_count(), reason=f"plan {name}")
         devices = jax.device_count() if name.startswith("mesh") else 1
         inside: Inside = "map" if name in ("map", "mesh") else "vmap"
         batch = 8 if name.endswith("chunked") else None
@@ -115,7 +129,9 @@ class Plan:
         """Says in one line what runs how, and why."""
         batch = "" if self.batch is None else f" of {self.batch}"
         chunk = "" if self.chunk is None else f", {self.chunk} at a time"
-        return f"{self.inside}{batch} on {self.devices} device(s){chunk} ({self.reason})"
+        shared = f" x {self.batch_devices} for each batch" if self.batch_devices > 1 else ""
+        devices = f"{self.devices} device(s){shared}"
+        return f"{self.inside}{batch} on {devices}{chunk} ({self.reason})"
 
     def padded(self, size: int) -> int:
         """Rounds a population up to what the devices share out evenly.
@@ -155,7 +171,7 @@ class Plan:
         return max(1, int(memory * 0.5 / (8 * state_bytes))) * self.devices
 
 
-PLANS = ("auto", "map", "vmap", "chunked", "mesh", "mesh_vmap", "mesh_chunked")
+PLANS = ("auto", "map", "vmap", "chunked", "mesh", "mesh_vmap", "mesh_chunked", "mesh_batch")
 """Names that `Plan.by_name` understands."""
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxticket import axes
 from jaxticket.errors import TicketError
 from jaxticket.population import hosts
 from jaxticket.population.plan import Plan
@@ -55,13 +56,13 @@ def populate(
         one = lambda own: function(*own, *shared)  # noqa: E731
         here = jax.tree.leaves(networks)[0].shape[0]
         if plan.inside == "map":
-            first = 0 if plan.devices == 1 else here * jax.lax.axis_index("ticket")
+            first = 0 if plan.devices == 1 else here * jax.lax.axis_index(axes.TICKET)
             return one_by_one(one, own, jnp.clip(number - first, 0, here), donate)
         if plan.batch is None or here <= plan.batch:
             return jax.vmap(one)(own)
         return jax.lax.map(one, own, batch_size=plan.batch)
 
-    over_all = inside if plan.devices == 1 else _sharded(inside, plan, fed)
+    over_all = inside if plan.all_devices == 1 else _sharded(inside, plan, fed)
     # So that profiles and JAX's own messages tell one program from another.
     over_all.__name__ = getattr(function, "__name__", "population")
     jitted = jax.jit(over_all, donate_argnums=(1,) if donate else ())
@@ -126,11 +127,11 @@ def share(tree: Any, plan: Plan) -> Any:
       >>> share(np.arange(3), Plan("map")).tolist()
       [0, 1, 2]
     """
-    if plan.devices == 1:
+    if plan.all_devices == 1:
         # Not bound to the device by name: outputs would be too, and the next call of the same
         # function, which takes them as inputs, would compile it a second time.
         return jax.device_put(tree)
-    return hosts.place(tree, NamedSharding(_mesh(plan.devices), PartitionSpec()))
+    return hosts.place(tree, NamedSharding(_mesh(plan), PartitionSpec()))
 
 
 def spread(tree: Any, plan: Plan) -> Any:
@@ -148,35 +149,42 @@ def spread(tree: Any, plan: Plan) -> Any:
       >>> spread(np.arange(3), Plan("map")).tolist()
       [0, 1, 2]
     """
-    if plan.devices == 1:  # as in `share`
+    if plan.all_devices == 1:  # as in `share`
         return jax.device_put(tree)
-    return hosts.place(tree, NamedSharding(_mesh(plan.devices), PartitionSpec("ticket")))
+    return hosts.place(tree, NamedSharding(_mesh(plan), PartitionSpec(axes.TICKET)))
 
 
 @functools.cache
-def _mesh(devices: int) -> jax.sharding.Mesh:
-    if hosts.several() and devices < jax.device_count():
+def _mesh(plan: Plan) -> jax.sharding.Mesh:
+    number = plan.all_devices
+    if hosts.several() and number < jax.device_count():
         raise TicketError(
-            f"plan: got {devices} devices, expected all {jax.device_count()} of the "
+            f"plan: got {number} devices, expected all {jax.device_count()} of the "
             f"{jax.process_count()} processes; use Plan.auto() on several hosts"
         )
+    # The batch last: JAX lists the devices of a host together, and they exchange the most.
+    sizes = {axes.TICKET: plan.devices}
+    if plan.batch_devices > 1:
+        sizes[axes.BATCH] = plan.batch_devices
     # Automatic axes: with explicit ones an index into a sharded result is an error.
     return jax.make_mesh(
-        (devices,),
-        ("ticket",),
-        axis_types=(jax.sharding.AxisType.Auto,),
-        devices=jax.devices()[:devices],
+        tuple(sizes.values()),
+        tuple(sizes),
+        axis_types=(jax.sharding.AxisType.Auto,) * len(sizes),
+        devices=jax.devices()[:number],
     )
 
 
 def _sharded(inside: Callable[..., Any], plan: Plan, fed: int) -> Callable[..., Any]:
-    along, all_of_it = PartitionSpec("ticket"), PartitionSpec()
+    along, all_of_it = PartitionSpec(axes.TICKET), PartitionSpec()
 
     def over_devices(number: jax.Array, networks: Any, *others: Any) -> Any:
         of_others = (along if place < fed else all_of_it for place in range(len(others)))
         return jax.shard_map(
             inside,
-            mesh=_mesh(plan.devices),
+            mesh=_mesh(plan),
+            # The batch axis is left to XLA, which adds up over it what sums over examples.
+            axis_names={axes.TICKET},
             in_specs=(all_of_it, along, *of_others),
             out_specs=along,
             check_vma=False,
@@ -200,7 +208,7 @@ def _run(
             f"pad it to {plan.padded(size)} with population.pad"
         )
     count = np.int32(size if number is None else number)
-    if plan.devices == 1:
+    if plan.all_devices == 1:
         return programs(count, networks, *others)
     own, shared = (networks, *others[:fed]), others[fed:]
     return programs(share(count, plan), *spread(own, plan), *share(shared, plan))

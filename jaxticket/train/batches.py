@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from jaxticket import axes
 from jaxticket.keys import derive
 from jaxticket.protocol import Protocol
 from jaxticket.types import Batch
@@ -51,7 +52,7 @@ def draw(
     order: Int[Array, " examples"],
     index: Int[Array, ""] | int,
 ) -> tuple[Batch, Int[Array, " examples"]]:
-    """Gives one step its batch.
+    """Gives one step its batch, shared out over the devices of the network where it has several.
 
     Args:
       protocol: gives the batch size.
@@ -102,4 +103,4 @@ def number_of(examples: Batch) -> int:
 
 
 def _pick(examples: Batch, chosen: Array) -> Batch:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], examples)
+    return axes.share_out(jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], examples))

@@ -65,7 +65,15 @@ def trainer(
       kept, any from `start` to the end; `on_segment(steps, metrics)` is called at each
       evaluation and snapshot with the number of network-steps made since the one before and the
       metrics `float32[P]`. Networks that begin later wait for their step.
+
+    Raises:
+      TicketError: if a batch cannot be shared out over the plan's devices for it.
     """
+    if protocol.batch_size % plan.batch_devices:
+        raise TicketError(
+            f"batch size: got {protocol.batch_size}, expected a multiple of the "
+            f"{plan.batch_devices} devices that share each batch"
+        )
     ledger, family = ledger or Ledger(), as_family(learner)
     keeping = Keeping(keeper, keep_every)
     placement = place(data, plan, streaming, resident_share)
