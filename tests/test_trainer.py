@@ -6,9 +6,11 @@ import cases
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxticket import Plan, Protocol, TicketError, criteria, train
+from jaxticket.costs import Ledger
 from jaxticket.trainer import Networks, trainer
 from jaxticket.trainer.partway import Keeping
 
@@ -67,6 +69,26 @@ def test_the_host_is_told_of_every_step_once():
         "validation_accuracy",
         "validation_loss",
     ]
+
+
+def test_each_network_is_evaluated_where_it_begins_and_on_the_grid_after():
+    given = networks(3)._replace(begins=jnp.array([0, 2, 6]))
+    found = fit()(given, 3)
+    assert found.steps.tolist() == [0, 2, 3, 6, 7]
+    evaluated = np.isfinite(found.curves["validation_loss"]).astype(int).tolist()
+    assert evaluated == [[1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
+
+
+def test_what_a_step_costs_is_counted_once():
+    book = Ledger()
+    run = trainer(LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), ledger=book)
+    run(networks(1), 1)
+    counted = book.flops_a_step
+    # At least the forward products of a batch of four.
+    assert counted > 2 * 4 * (6 * 5 + 5 * 3)
+    book.flops_a_step = 1.0
+    run(networks(1), 1)
+    assert book.flops_a_step == 1.0
 
 
 def test_snapshots_outside_training_are_refused():
