@@ -1,5 +1,6 @@
 """Laws of sweeps: one population gives what single searches give, to the bit."""
 
+import dataclasses
 import functools
 
 import cases
@@ -273,6 +274,12 @@ def test_variants_that_cannot_run_are_refused_in_one_line(variants, message):
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("choice", [Variant(), SCORING, Plan("map"), Protocol(4, 2, 2)])
+def test_what_was_chosen_cannot_be_changed(choice):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(choice, dataclasses.fields(choice)[0].name, None)
+
+
 def test_an_unknown_retraining_is_refused():
     with pytest.raises(TicketError, match="unknown retraining of variant 'a' 'rate'"):
         search(variants={"a": variant("slow", retraining="rate")})
