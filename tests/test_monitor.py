@@ -15,7 +15,7 @@ import pytest
 import searches
 
 from experiments.common.command_line import FAILED, run_main
-from jaxticket import Protocol, rewind
+from jaxticket import Protocol, criteria, rewind
 from jaxticket.imp import ContractError, Variant, controls
 from jaxticket.imp.invariants import Checked, Source, count_broken
 from jaxticket.records import Memory
@@ -225,6 +225,14 @@ def test_controls_are_held_to_the_contracts_of_their_arms(
     monkeypatch.setitem(getattr(controls, place), name, changed)
     with pytest.raises(ContractError, match=message):
         search(levels=2, arms=("ticket", "reinit", "shuffle"))
+
+
+def test_masks_that_are_made_anew_at_every_level_need_not_be_nested():
+    made = {when: Variant(pruning=when) for when in ("oneshot", "at_start")}
+    result = search(criterion=criteria.random(), variants=made, arms=("ticket",))
+    for when in made:
+        first, second = (flat(result.network("ticket", n, 0, when).mask) for n in (1, 2))
+        assert any((second[path] & ~first[path]).any() for path in first)
 
 
 class Kept(Memory):
