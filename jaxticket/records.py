@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxticket.allocate.base import Counts
-from jaxticket.errors import TicketError
+from jaxticket.errors import TicketError, unknown
 from jaxticket.types import Mask, ModelState, Params
 
 
@@ -95,6 +95,16 @@ class Record(NamedTuple):
                 without = missing | first if name.startswith("train_") else missing
                 bad |= ~np.isfinite(curve) & ~without
         return np.where(bad.any(axis=1), self.steps[bad.argmax(axis=1)], -1)
+
+    def only(self, variant: str) -> "Record":
+        """Takes the networks of one variant, without its name."""
+        rows = [row for row, name in enumerate(self.variants) if name == variant]
+        some = operator.itemgetter(np.array(rows))
+        arms, levels, replicates = (
+            tuple(names[row] for row in rows) for names in (self.arms, self.levels, self.replicates)
+        )
+        names, arrays = (arms, levels, replicates, ("",) * len(rows)), self[5:]
+        return Record(*names, self.steps, *jax.tree.map(some, arrays))
 
 
 class Coordinate(NamedTuple):
@@ -227,6 +237,28 @@ class Result(NamedTuple):
         # Level 0 is dense, so that its counts are the whole, in whatever terms.
         whole = sum(schedule[0].values())
         return np.array([sum(counts.values()) / whole for counts in schedule])
+
+    def only(self, variant: str) -> "Result":
+        """Gives what one search of a sweep found, as if it had been made alone.
+
+        Args:
+          variant: its name.
+
+        Returns:
+          A result whose only variant is `""`.
+
+        Raises:
+          TicketError: if there is no such variant.
+        """
+        if variant not in self.schedules:
+            raise unknown("variant", variant, self.variants)
+        first = self.variants.index(variant) * self.replicates
+        own = operator.itemgetter(slice(first, first + self.replicates))
+        return self._replace(
+            schedules={"": self.schedules[variant]},
+            origin=jax.tree.map(own, self.origin),
+            records=[record.only(variant) for record in self.records if variant in record.variants],
+        )
 
     def network(self, arm: str, level: int, replicate: int, variant: str = "") -> Network:
         """Gives one finished network.

@@ -8,9 +8,11 @@ import optax
 import pytest
 import searches
 
-from jaxticket import MaskError, Plan, Protocol, TicketError, allocate, learners, masks
+from jaxticket import MaskError, Plan, Protocol, TicketError, allocate, criteria, learners, masks
 from jaxticket.arms import ARMS
+from jaxticket.imp import Scoring
 from jaxticket.keys import derive
+from jaxticket.records import Memory
 
 
 def equal(first, second):
@@ -51,6 +53,46 @@ def test_controls_differ_from_the_ticket_in_what_their_name_says(replicate):
     first = result.network("oneshot", 1, replicate)
     assert equal(first.mask, result.network("ticket", 1, replicate).mask)
     assert equal(first.params, result.network("ticket", 1, replicate).params)
+
+
+def test_a_copy_differs_from_its_arm_in_the_order_of_its_data_alone():
+    result = searches.search(replicates=1, levels=2, arms=("ticket", "copy"))
+    ticket, copy = (result.network(arm, 1, 0) for arm in ("ticket", "copy"))
+    assert equal(ticket.mask, copy.mask)
+    first = (network.curves["validation_loss"][0] for network in (ticket, copy))
+    assert len(set(first)) == 1
+    assert not equal(ticket.params, copy.params)
+
+
+def test_a_first_pruning_is_the_same_once_or_in_levels_where_batch_statistics_matter():
+    learner = cases.learner("linen_with_batch_statistics", "momentum")
+    choices = {"learner": learner, "criterion": criteria.fisher_diagonal(), "scoring": Scoring(6)}
+    result = searches.search(**choices, replicates=1, arms=("ticket", "oneshot"))
+    first, second = (result.network("oneshot", level, 0) for level in (1, 2))
+    assert equal(first.mask, result.network("ticket", 1, 0).mask)
+    # The dense network's statistics score at every level, not those of the level before.
+    dense, one = (result.network("ticket", level, 0).model_state for level in (0, 1))
+    assert not equal(dense, one)
+    assert masks.is_subset(second.mask, first.mask)
+
+
+class Stopped(Memory):
+    """Gives back the levels that it was given."""
+
+    def __init__(self, records):
+        self.origin, self.records = None, records
+
+    def load(self, template):
+        return self.origin, self.records
+
+
+def test_a_search_of_one_replicate_goes_on_where_it_stopped():
+    whole = searches.search(replicates=1, arms=("ticket",))
+    store = Stopped(whole.records[:2])
+    store.origin, told = whole.origin, []
+    rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
+    assert {progress.level for progress in told} == {2}
+    assert equal(rest.network("ticket", 2, 0).params, whole.network("ticket", 2, 0).params)
 
 
 def test_replicates_start_apart_and_are_independent_of_their_number():

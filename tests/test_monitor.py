@@ -215,16 +215,22 @@ def test_a_broken_contract_is_named_with_the_network_and_the_leaf(choices, messa
     ("place", "name", "broken_one", "message"),
     [
         ("ACTIONS", "rewind", rewind.reinit, "contract 4 .* by shuffle level 1 .* weights are not"),
-        ("MASK_RULES", "shuffle", None, "contract 2 .* by shuffle level 1 .* are kept, expected"),
+        (
+            "MASK_RULES",
+            "shuffle",
+            "dense",
+            "contract 2 .* by shuffle level 1 .* are kept, expected",
+        ),
+        ("MASK_RULES", "dense", "ticket", "contract 2 .* by dense level 1 .* are kept, expected"),
     ],
 )
 def test_controls_are_held_to_the_contracts_of_their_arms(
     monkeypatch, place, name, broken_one, message
 ):
-    changed = broken_one or controls.MASK_RULES["dense"]
+    changed = controls.MASK_RULES[broken_one] if isinstance(broken_one, str) else broken_one
     monkeypatch.setitem(getattr(controls, place), name, changed)
     with pytest.raises(ContractError, match=message):
-        search(levels=2, arms=("ticket", "reinit", "shuffle"))
+        search(levels=2, arms=("ticket", "reinit", "shuffle", "dense"))
 
 
 def test_masks_that_are_made_anew_at_every_level_need_not_be_nested():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import conv, lenet
-from experiments.common.configuration import Reading
+from experiments import conv, lenet, levels
+from experiments.common.configuration import Reading, ReadingOne
 from experiments.common.experiment import run
 from jaxticket import TicketError, runs
 
@@ -24,11 +24,11 @@ def measure(problem, result, results):
     return results.assign(measured=1.0)
 
 
-def reader(module):
+def reader(module, options=Reading):
     """An experiment that measures what another module's runs hold."""
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Reading):
+    class Config(options):
         levels: int = 5
         points: int = 7
 
@@ -88,6 +88,17 @@ def test_a_sweep_is_read_with_its_own_variants(tmp_path):
         dict.fromkeys(c.variant for record in SEEN["result"].records for c in record.coordinates)
     )
     assert len(SEEN["result"].variants) > 1
+    every, name = SEEN["result"], SEEN["result"].variants[-1]
+    one = dataclasses.replace(reader(conv, ReadingOne), tables=lambda results: [])
+    assert call(one, "--run", out, "--variant", name, "--out", tmp_path / "one") == 0
+    assert SEEN["result"].variants == ("",)
+    mine, its = SEEN["result"].network("ticket", 1, 1), every.network("ticket", 1, 1, name)
+    pairs = (mine.mask, mine.params), (its.mask, its.params)
+    assert jax.tree.all(jax.tree.map(np.array_equal, *pairs))
+    assert "variant" not in runs.load(tmp_path / "one").results.dims
+    with pytest.raises(TicketError, match="unknown variant 'nothing': .*" + re.escape(name)):
+        call(one, "--run", out, "--variant", "nothing", "--out", tmp_path / "two")
+    assert not (tmp_path / "two").exists()
 
 
 def damaged(made, tmp_path, change):
@@ -152,3 +163,15 @@ def test_a_run_that_cannot_be_measured_is_one_line(name, made, tmp_path):
 def test_no_run_at_all_is_one_line(tmp_path):
     with pytest.raises(TicketError, match=r"is .* a run directory"):
         call(reader(lenet), "--run", tmp_path / "nothing")
+
+
+def test_a_search_of_no_run_is_one_line():
+    with pytest.raises(TicketError, match="--variant late: is a search of a finished run; name"):
+        call(levels.EXPERIMENT, "--preset", "smoke", "--variant", "late")
+
+
+@pytest.mark.slow
+def test_a_run_of_a_single_search_has_no_variants(made, tmp_path):
+    one = reader(lenet, ReadingOne)
+    with pytest.raises(TicketError, match=r"--variant late: .*holds a single search; leave it out"):
+        call(one, "--run", made, "--variant", "late", "--out", tmp_path / "new")

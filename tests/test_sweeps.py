@@ -76,6 +76,9 @@ def test_a_variant_is_the_single_search_to_the_bit(name):
     chosen = {field: value for field, value in vars(VARIANTS[name]).items() if value is not None}
     given = chosen.pop("hyperparameters")
     alone, together = search(learner=family(given), **chosen), swept()
+    only = together.only(name)
+    assert only.variants == ("",)
+    cases.assert_same_bits(only.origin.initial, alone.origin.initial)
     for arm in ARMS:
         for level in range(searches.LEVELS):
             for replicate in range(searches.REPLICATES):
@@ -85,6 +88,7 @@ def test_a_variant_is_the_single_search_to_the_bit(name):
                     (one.mask, one.params, one.model_state),
                     (other.mask, other.params, other.model_state),
                 )
+                cases.assert_same_bits(only.network(arm, level, replicate), other)
                 for curve, values in one.curves.items():
                     columns = np.searchsorted(other.steps, one.steps)
                     np.testing.assert_array_equal(other.curves[curve][columns], values, curve)
@@ -273,13 +277,18 @@ def test_variants_that_cannot_run_are_refused_in_one_line(variants, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("choice", [Variant(), SCORING, Plan("map"), Protocol(4, 2, 2)])
 def test_what_was_chosen_cannot_be_changed(choice):
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(choice, dataclasses.fields(choice)[0].name, None)
 
 
+def test_an_unknown_variant_of_a_result_is_refused():
+    with pytest.raises(TicketError, match="unknown variant 'fastt': did you mean 'fast'"):
+        swept().only("fastt")
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_retraining_is_refused():
     with pytest.raises(TicketError, match="unknown retraining of variant 'a' 'rate'"):
         search(variants={"a": variant("slow", retraining="rate")})

@@ -1,6 +1,7 @@
 """Laws of a population's training loop: snapshots, pieces, what the host is told."""
 
 import functools
+import time
 
 import cases
 import chex
@@ -174,7 +175,7 @@ def test_time_decides_when_networks_are_kept():
         assert drawer.saved == saved
 
 
-def test_networks_in_training_are_kept_when_it_is_time_and_not_before():
+def test_networks_in_training_are_kept_when_it_is_time_and_not_before(monkeypatch):
     class Kept:
         def load(self):
             return None
@@ -185,3 +186,9 @@ def test_networks_in_training_are_kept_when_it_is_time_and_not_before():
     assert Keeping(Kept(), 0.0).due is True
     assert Keeping(Kept(), 3600.0).due is False
     assert Keeping(None, 0.0).due is False
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    keeping = Keeping(Kept(), 60.0)
+    for passed, due in ((59.0, False), (60.0, True), (5000.0, True)):
+        now[0] = 1000.0 + passed
+        assert keeping.due is due

@@ -90,6 +90,15 @@ class Reading(Configuration):
     and arms then replace what is chosen here."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ReadingOne(Reading):
+    """The same, where what is measured is one search."""
+
+    variant: str = ""
+    """Of a run that holds several searches, the name of the one that is measured; the first if
+    empty."""
+
+
 Config = TypeVar("Config", bound=Configuration)
 
 

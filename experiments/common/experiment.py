@@ -16,7 +16,7 @@ from experiments.common.configuration import Configuration, check_configuration
 from experiments.common.disk import check_disk, predict
 from experiments.common.distributed import join
 from experiments.common.problem import Problem, Variants, make_problem, recipe_family
-from experiments.common.reopening import Source, adopt, open_source
+from experiments.common.reopening import Source, adopt, check_choice, one_of, open_source
 from experiments.common.report import make_console, results_tables
 from experiments.common.searching import check_sweep, lay_out, search_of
 from experiments.common.session import complete, device_line, execute, report, thin
@@ -97,7 +97,10 @@ def run(
     claims = experiment.claims(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
 
-    search = search_of(problem, source, ledger)
+    found = search_of(problem, source, ledger)
+
+    def search(store: Any, on_progress: Callable[..., None]) -> Result:
+        return one_of(found(store, on_progress), config, source)
 
     def measure(result: Result) -> xarray.Dataset:
         labels = np.asarray(dataset.test.labels)
@@ -175,6 +178,7 @@ def _prepare(
     problem = make_problem(own, dataset, owner.make_family)
     problem = problem._replace(variants=owner.variants(problem))
     check_sweep(problem)
+    check_choice(config, source, problem.variants or ())
     searches = max(1, len(problem.variants or ()))
     plan = Plan.by_name(config.plan, config.replicates * len(check_arms(config.arms)) * searches)
     return problem._replace(config=config, plan=plan)

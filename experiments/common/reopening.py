@@ -4,14 +4,15 @@ import dataclasses
 import importlib
 import types
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.common.configuration import Config, Configuration, Reading
+from experiments.common.configuration import Config, Configuration, Reading, ReadingOne
 from experiments.common.listing import questions
-from jaxticket.errors import TicketError
+from jaxticket.errors import TicketError, unknown
 from jaxticket.recipes import Step
-from jaxticket.records import Dropped, Origin, Record, Template
+from jaxticket.records import Dropped, Origin, Record, Result, Template
 from jaxticket.runs import CheckpointReader, Run, load
 
 if TYPE_CHECKING:
@@ -162,3 +163,44 @@ def open_source(config: Any) -> Source | None:
     if not isinstance(config, Reading) or config.run is None:
         return None
     return Source(config.run)
+
+
+def check_choice(config: Any, source: Source | None, names: Collection[str]) -> None:
+    """Checks which search of a run is to be measured.
+
+    Args:
+      config: any configuration.
+      source: the run that is read, if any.
+      names: of its variants; none without a sweep.
+
+    Raises:
+      TicketError: if there is no such search.
+    """
+    if not isinstance(config, ReadingOne) or not config.variant:
+        return
+    if source is None:
+        raise TicketError(
+            f"--variant {config.variant}: is a search of a finished run; name that run by --run"
+        )
+    if not names:
+        raise TicketError(
+            f"--variant {config.variant}: {source.path} holds a single search; leave it out"
+        )
+    if config.variant not in names:
+        raise unknown("variant", config.variant, names)
+
+
+def one_of(result: Result, config: Any, source: Source | None) -> Result:
+    """Gives of a run that is read the one search that is measured, if only one is.
+
+    Args:
+      result: all that was read.
+      config: any configuration.
+      source: the run, if any.
+
+    Returns:
+      The result, of one search where the configuration chooses among them.
+    """
+    if source is None or not isinstance(config, ReadingOne):
+        return result
+    return result.only(config.variant or result.variants[0])

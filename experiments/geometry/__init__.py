@@ -16,9 +16,9 @@ measurements: nothing is claimed of their order. In so many dimensions a volume 
 largest radius drawn, which its effective sample size says; what is compared is the median radius.
 The share that the local dimension predicts stands beside the share of weights that can go at once
 while the loss rises by less than ε without retraining, which is less than the theory speaks of. All
-of it is measured on the first training examples, batch statistics running; of a sweep that is read
-with --run, on its first variant. The claims were written down before the first default run, and
-nothing was changed after it.
+of it is measured on the first training examples, batch statistics running; of a run of several
+searches that is read with --run, one is measured, by --variant. The claims were written down before
+the first default run, and nothing was changed after it.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, 6 levels, 4 arms, 5 replicates:

@@ -85,7 +85,7 @@ def measured(problem: Any, result: Result) -> dict[str, Any]:
         "at": ("at", grid),
         "stage": ("stage", list(STAGES)),
         "examined": ("examined", list(levels)),
-        "examined_density": ("examined", result.densities(result.variants[0])[list(levels)]),
+        "examined_density": ("examined", result.densities()[list(levels)]),
     }
 
 

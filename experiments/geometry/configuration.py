@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from experiments.common.configuration import Reading, check_positive, published
+from experiments.common.configuration import ReadingOne, check_positive, published
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Reading):
+class Config(ReadingOne):
     """What can be chosen; the text under each field is its help on the command line."""
 
     levels: int = 6

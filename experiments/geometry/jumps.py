@@ -105,7 +105,7 @@ def jumps(problem: Any, result: Result) -> dict[str, Any]:
     # What is pruned by something else than magnitude has no reason to be the smallest.
     config = problem.config
     plain = config.criterion == "magnitude" and config.pruning == "iterative"
-    exact = {"differing": int(differing.sum())} if plain and result.variants == ("",) else {}
+    exact = {"differing": int(differing.sum())} if plain and not problem.variants else {}
     return {
         **{f"jump_{name}": (dims, laid(value)) for name, value in found._asdict().items()},
         **exact,

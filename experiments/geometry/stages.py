@@ -46,7 +46,7 @@ def stages_of(result: Result, level: int) -> tuple[str, ...]:
 
 
 def point(result: Result, stage: str, level: int, replicate: int) -> Point:
-    """Gives a network at a stage; of a sweep, that of the first variant.
+    """Gives a network at a stage.
 
     Args:
       result: the networks.
@@ -57,18 +57,16 @@ def point(result: Result, stage: str, level: int, replicate: int) -> Point:
     Returns:
       The network.
     """
-    variant = result.variants[0]
     number = np.int32(replicate)
     if stage == "init":
-        mask = result.network("ticket", level, replicate, variant).mask
-        # The replicates of the first variant come first.
+        mask = result.network("ticket", level, replicate).mask
         start = jax.tree.map(lambda leaf: np.asarray(leaf)[replicate], result.origin.rewound)
         return Point(masked(start.params, mask), start.model_state, mask, number)
     if stage == "pruned":
-        mask = result.network("ticket", level, replicate, variant).mask
-        before = result.network("ticket", level - 1, replicate, variant)
+        mask = result.network("ticket", level, replicate).mask
+        before = result.network("ticket", level - 1, replicate)
         return Point(masked(before.params, mask), before.model_state, mask, number)
-    network = result.network(stage, level, replicate, variant)
+    network = result.network(stage, level, replicate)
     return Point(network.params, network.model_state, network.mask, number)
 
 

@@ -10,7 +10,7 @@ Paper: Paul et al., "Unmasking the Lottery Ticket Hypothesis", arXiv 2210.03044;
 al., arXiv 2106.06955; the flow: Redman et al., arXiv 2110.03210 (abstract read; conventions own).
 
 Command: `python -m experiments.levels`; `--run DIR` measures the tickets of any finished run, of
-a sweep those of its first variant.
+one of several searches those of --variant.
 
 A level matches where its test accuracy after training is, in the mean over replicates, at most
 --tolerance below that of the dense network; 0.2 points, stated first (1912.05671). Matching ends
@@ -38,12 +38,11 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray
 from rich.console import RenderableType
 
 from experiments.common import lottery
-from experiments.common.configuration import Reading, published
+from experiments.common.configuration import ReadingOne, published
 from experiments.common.experiment import Experiment, Problem, run
 from experiments.levels import exponents, flowing, measuring, verdicts
 from jaxticket.analysis import Claim
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Reading):
+class Config(ReadingOne):
     """What can be chosen; the text under each field is its help on the command line."""
 
     levels: int = 25
@@ -182,11 +181,10 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
     Returns:
       The results with what `measuring.measured` and `flowing.flows` give.
     """
-    variant = result.variants[0]
-    tickets = measuring.tickets_of(result, variant)
+    tickets = measuring.tickets_of(result)
     gaps = measuring.gaps(results, problem.config.tolerance)
     found = measuring.measured(problem, result, tickets)
-    return results.assign(gaps | found | flowing.flows(problem, result, tickets, variant))
+    return results.assign(gaps | found | flowing.flows(problem, result, tickets))
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:
@@ -214,14 +212,11 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
     from jaxticket import plots
 
     del result
-    density = results["density"]
-    one = density.isel(variant=0) if "variant" in density.dims else density
-    here = results.drop_vars("density").assign_coords(density=("level", np.asarray(one.values)))
     return {
-        "barriers": plots.barriers_between_levels(here),
-        "jumps": plots.jumps_of_steps(here),
-        "angles": plots.angles_over_levels(here),
-        "flow": plots.flow_diagram(here),
+        "barriers": plots.barriers_between_levels(results),
+        "jumps": plots.jumps_of_steps(results),
+        "angles": plots.angles_over_levels(results),
+        "flow": plots.flow_diagram(results),
     }
 
 

@@ -18,14 +18,13 @@ NULLS = ("random", "magnitude")
 """Criteria that prune the initial weights, which nothing trains."""
 
 
-def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> dict[str, Any]:
+def flows(problem: Problem, result: Result, tickets: Tickets) -> dict[str, Any]:
     """Measures the shares of the tickets and of both nulls, and fits their exponents.
 
     Args:
       problem: gives the allocation, the plan and the seed.
       result: of the search; its initial weights are those of the nulls.
       tickets: its networks.
-      variant: whose densities are those of the levels.
 
     Returns:
       `magnitude_share` (flow, replicate, level, layer), `exponent`, `intercept`, `r_squared` and
@@ -36,12 +35,12 @@ def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> d
     params = stacked([stacked([one.params for one in row]) for row in rows])
     kept = stacked([stacked([one.mask for one in row]) for row in rows])
     trained = magnitude_shares(params, kept, axes=2)
-    nulls = (_null(problem, result, variant, name) for name in NULLS)
+    nulls = (_null(problem, result, name) for name in NULLS)
     shares = np.stack([trained.values, *nulls])
     # One window for all flows: a layer that one of them has emptied has no logarithm from there on.
     empty = (shares == 0).any(axis=(0, 1, 3))
     last = max(2, int(empty.argmax())) if empty.any() else result.levels
-    fitted = fit_flow(shares, result.densities(variant), window=(0, last))
+    fitted = fit_flow(shares, result.densities(), window=(0, last))
     each = ("flow", "replicate", "layer")
     return {
         "magnitude_share": (("flow", "replicate", "level", "layer"), shares),
@@ -54,22 +53,19 @@ def flows(problem: Problem, result: Result, tickets: Tickets, variant: str) -> d
     }
 
 
-def _null(problem: Problem, result: Result, variant: str, name: str) -> np.ndarray:
+def _null(problem: Problem, result: Result, name: str) -> np.ndarray:
     """Shares of the initial weights under masks that are pruned without training.
 
-    NaN where the variant of a sweep prunes by another allocation than the configuration's.
+    NaN where the search of a sweep prunes by another allocation than its configuration's.
     """
-    number = result.replicates
-    initial = jax.tree.map(
-        lambda leaf: np.asarray(leaf[:number]), jax.device_get(result.origin.initial)
-    )
+    number, initial = result.replicates, jax.device_get(result.origin.initial)
     dense = jax.tree.map(
         lambda leaf: np.ones(leaf.shape, bool),
         masks.ones(problem.shapes, make_prunable(problem.config)),
     )
     allocation, criterion = problem.allocation(), criteria.by_name(name)
     counts = prune.schedule(allocation, dense, result.levels, empty_layers=True)
-    if tuple(counts) != tuple(result.schedules[variant]):
+    if tuple(counts) != tuple(result.counts):
         return np.full((number, result.levels, len(masks.sizes(dense))), np.nan)
 
     def one(network: Any) -> Any:

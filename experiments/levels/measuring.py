@@ -22,25 +22,24 @@ Tickets = list[list[Network]]
 """The tickets' networks, by level and replicate."""
 
 
-def tickets_of(result: Result, variant: str) -> Tickets:
+def tickets_of(result: Result) -> Tickets:
     """Lists the networks of the ticket.
 
     Args:
       result: of the search.
-      variant: of a sweep.
 
     Returns:
       The networks, by level and replicate.
     """
     levels, replicates = range(result.levels), range(result.replicates)
-    return [[result.network("ticket", n, r, variant) for r in replicates] for n in levels]
+    return [[result.network("ticket", n, r) for r in replicates] for n in levels]
 
 
 def gaps(results: xarray.Dataset, tolerance: float) -> dict[str, Any]:
     """Compares every level with the dense network.
 
     Args:
-      results: the curves; of a sweep, its first variant is read.
+      results: the curves.
       tolerance: what counts as matching.
 
     Returns:
@@ -48,7 +47,6 @@ def gaps(results: xarray.Dataset, tolerance: float) -> dict[str, Any]:
       `matching`, the last level whose mean gap is at least −tolerance.
     """
     curves = at_end(results, "test_accuracy").sel(arm="ticket")
-    curves = curves.isel(variant=0) if "variant" in curves.dims else curves
     gap = (curves - curves.sel(level=0)).transpose("level", "replicate").values
     matches = np.nanmean(gap, axis=1) >= -tolerance
     return {

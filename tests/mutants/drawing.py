@@ -57,7 +57,8 @@ def mutants(root: Path, path: str) -> Iterator[Mutant]:
       path: of the file, from there.
 
     Yields:
-      All that Cosmic Ray can make, but for those in annotations and in lists of names.
+      All that Cosmic Ray can make, but for those in annotations, in lists of names, and in what
+      `zip` checks where lengths always agree.
     """
     source = (root / path).read_text()
     nodes, free = list(ast_nodes(get_ast(source))), _not_code(source)
@@ -111,6 +112,8 @@ def _not_code(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     spans = []
     for node in ast.walk(tree):
         parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            parts.append(node.value)
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             parts.append(node)
         spans += [
