@@ -1,5 +1,6 @@
 """The search for tickets, from the outside."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.records import Memory, Record, Result, Store
 from jaxticket.rewind import Action, rewind
-from jaxticket.trainer import trainer
+from jaxticket.trainer import Trainer, trainer
 from jaxticket.types import Batch, Data, Mask
 
 
@@ -164,21 +165,12 @@ def find_tickets(
     )
     chosen = variants or {"": Variant()}
     family, keys = as_family(learner), replicate_keys(key, replicates)
-    same_hyperparameters(chosen)
-    # Each one is called with its own numbers, which it may refuse: later ones are traced.
-    made = [family(given(variant)) for variant in chosen.values()]
-    _check_holds(made[0], check_arms(arms))
-    dense = _dense_mask(made[0], keys[0], prunable)
+    made = _first_learner(family, chosen, check_arms(arms))
+    dense = _dense_mask(made, keys[0], prunable)
     lineages = make_lineages(
         chosen, default, keys, dense, levels, protocol, empty_layers=empty_layers
     )
-    _check_criteria(made[0], lineages)
-    if lineages.repulsion.any() and made[0].with_penalty is None:
-        raise TicketError(
-            f"repulsion: got {lineages.repulsion[lineages.repulsion != 0][0]:g}, expected 0: this "
-            "learner has no function with_penalty; give its Learner one, as learners.supervised "
-            "does"
-        )
+    _check_lineages(made, lineages)
     setup = Setup(
         family=family,
         lineages=lineages,
@@ -192,30 +184,51 @@ def find_tickets(
         scoring=_draw_all(lineages, data, keys),
         empty_layers=empty_layers,
     )
-    store = store or Memory()
+    train = functools.partial(
+        trainer, data=data, plan=setup.plan, streaming=streaming, keep_every=keep_every
+    )
+    return _search(setup, dense, train, store or Memory(), on_progress or (lambda progress: None))
+
+
+def _search(
+    setup: Setup,
+    dense: Mask,
+    make_trainer: Callable[..., Trainer],
+    store: Store,
+    on_progress: Callable[[Progress], None],
+) -> Result:
+    """Trains what the store lacks: the ticket's levels, then all controls."""
     with setup.ledger.phase("checkpoint"):
         origin, records = store.load(setup.template())
         check_kept(setup, records)
     resumed = _networks(setup, records)
-    train = trainer(
-        repelling(family),
+    train = make_trainer(
+        repelling(setup.family),
         setup.criterion,
-        protocol,
-        data,
-        setup.plan,
-        streaming=streaming,
+        setup.protocol,
         ledger=setup.ledger,
         keeper=store.partway,
-        keep_every=keep_every,
     )
-    tell = _teller(setup, records, on_progress or (lambda progress: None))
-
-    check = monitor(setup)
+    tell, check = _teller(setup, records, on_progress), monitor(setup)
     origin = train_tickets(setup, train, dense, origin, records, store, tell, check)
     train_controls(setup, train, origin, records, store, tell, check)
     setup.ledger.networks += _networks(setup, records) - resumed
     schedules, size = setup.lineages.schedules, sum(masks.sizes(dense).values())
-    return Result(setup.arms, levels, replicates, schedules, size, origin, records)
+    return Result(setup.arms, setup.levels, setup.replicates, schedules, size, origin, records)
+
+
+def _first_learner(family: Family, chosen: Mapping[str, Variant], arms: tuple[str, ...]) -> Learner:
+    """Makes the learners of all variants, to see that it can be done, and gives the first."""
+    same_hyperparameters(chosen)
+    # Each one is called with its own numbers, which it may refuse: later ones are traced.
+    made = [family(given(variant)) for variant in chosen.values()]
+    holding = [arm for arm in arms if ARMS[arm].pruned != "zero"]
+    if holding and made[0].hold is None:
+        raise TicketError(
+            f"arms: got {', '.join(holding)}, expected arms that prune to zero: this learner has "
+            "no function hold"
+        )
+    return made[0]
 
 
 def _dense_mask(learner: Learner, key: PRNGKeyArray, prunable: Prunable) -> Mask:
@@ -225,17 +238,14 @@ def _dense_mask(learner: Learner, key: PRNGKeyArray, prunable: Prunable) -> Mask
     return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
 
 
-def _check_holds(learner: Learner, arms: tuple[str, ...]) -> None:
-    holding = [arm for arm in arms if ARMS[arm].pruned != "zero"]
-    if holding and learner.hold is None:
+def _check_lineages(learner: Learner, lineages: Lineages) -> None:
+    """Refuses what a learner cannot do, and criteria that would lack what they read."""
+    strengths = lineages.repulsion[lineages.repulsion != 0]
+    if strengths.size and learner.with_penalty is None:
         raise TicketError(
-            f"arms: got {', '.join(holding)}, expected arms that prune to zero: this learner has "
-            "no function hold"
+            f"repulsion: got {strengths[0]:g}, expected 0: this learner has no function "
+            "with_penalty; give its Learner one, as learners.supervised does"
         )
-
-
-def _check_criteria(learner: Learner, lineages: Lineages) -> None:
-    """Refuses criteria that would lack what they read, before anything is trained."""
     params = jax.eval_shape(learner.init, jax.random.key(0)).params
     for place, (criterion, *_) in enumerate(lineages.pruners):
         chosen, name = lineages.criteria[criterion], _variant_of(lineages, place)

@@ -1,5 +1,7 @@
 """Supervised classification: minimise a loss over labelled examples."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -72,80 +74,105 @@ def supervised(
       >>> learner.init(jax.random.key(0)).params["w"].shape
       (4, 2)
     """
-    masked_optimizer = masked(optimizer)
+    return _Supervised(
+        model, optimizer, preprocess, loss, augment, penalty, evaluation_batch_size
+    ).learner()
 
-    def init(key: PRNGKeyArray) -> TrainState:
-        params, model_state = model.init(key)
-        return TrainState(params, model_state, optimizer.init(params))
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Supervised:
+    """What `supervised` was given, and the functions that it makes of it."""
+
+    model: Model
+    optimizer: optax.GradientTransformation
+    preprocess: Callable[[Array], Array]
+    loss: Loss
+    augment: Augment | None
+    penalty: Callable[[Params, ModelState], Array] | None
+    evaluation_batch_size: int
+
+    def learner(self) -> Learner:
+        minimised = Objective(
+            prepare=lambda batch: self.preprocess(batch.images),
+            apply=self.model.apply,
+            loss=self._losses,
+        )
+        return Learner(
+            self.init,
+            self.step,
+            self.evaluate,
+            self.restart,
+            self.hold,
+            minimised,
+            self.with_penalty,
+        )
+
+    def init(self, key: PRNGKeyArray) -> TrainState:
+        params, model_state = self.model.init(key)
+        return TrainState(params, model_state, self.optimizer.init(params))
 
     def step(
-        state: TrainState, mask: Mask, batch: Examples, key: PRNGKeyArray
+        self, state: TrainState, mask: Mask, batch: Examples, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
-        if augment is not None:
-            batch = augment(derive(key, "augment"), batch)
-
-        def objective(params: Params) -> tuple[Array, tuple[Array, Array, ModelState]]:
-            inputs = preprocess(batch.images)
-            used = _held(params, state.held)
-            logits, new_state = model.apply(used, state.model_state, inputs, train=True, key=key)
-            value = jnp.mean(over_labels(lambda y: loss(logits, y), batch))
-            total = value if penalty is None else value + penalty(params, state.model_state)
-            return total, (value, logits, new_state)
-
+        if self.augment is not None:
+            batch = self.augment(derive(key, "augment"), batch)
+        minimised = functools.partial(self._minimised, state=state, batch=batch, key=key)
         # The mask is not applied to the params again: they are zero where pruned already, and
-        # `masked_optimizer` drops the gradient there.
-        grads, (value, logits, model_state) = jax.grad(objective, has_aux=True)(state.params)
-        updates, opt_state = masked_optimizer.update(
+        # the masked optimizer drops the gradient there.
+        grads, (metrics, model_state) = jax.grad(minimised, has_aux=True)(state.params)
+        updates, opt_state = masked(self.optimizer).update(
             grads, state.opt_state, state.params, mask=mask
         )
         params = optax.apply_updates(state.params, updates)
-        correct = jnp.mean(over_labels(lambda y: jnp.argmax(logits, axis=-1) == y, batch))
-        state = TrainState(params, model_state, opt_state, state.held)
-        return state, {"loss": value, "accuracy": correct}
+        return TrainState(params, model_state, opt_state, state.held), metrics
 
-    def evaluate(state: TrainState, mask: Mask, examples: Examples) -> Metrics:
+    def _minimised(
+        self, params: Params, state: TrainState, batch: Examples, key: PRNGKeyArray
+    ) -> tuple[Array, tuple[Metrics, ModelState]]:
+        inputs, used = self.preprocess(batch.images), _held(params, state.held)
+        logits, new_state = self.model.apply(used, state.model_state, inputs, train=True, key=key)
+        value = jnp.mean(self._losses(logits, batch))
+        correct = jnp.mean(over_labels(lambda y: jnp.argmax(logits, axis=-1) == y, batch))
+        total = value if self.penalty is None else value + self.penalty(params, state.model_state)
+        return total, ({"loss": value, "accuracy": correct}, new_state)
+
+    def _losses(self, logits: Array, batch: Examples) -> Array:
+        return over_labels(lambda y: self.loss(logits, y), batch)
+
+    def evaluate(self, state: TrainState, mask: Mask, examples: Examples) -> Metrics:
         params = _held(masks.apply(state.params, mask), state.held)
         examples = jax.tree.map(jnp.asarray, examples)
 
         def per_example(chunk: Examples) -> Metrics:
             chunk = axes.share_out(chunk)
-            inputs = preprocess(chunk.images)
-            logits, _ = model.apply(params, state.model_state, inputs, train=False)
-            correct = jnp.argmax(logits, axis=-1) == chunk.labels
-            return {"loss": loss(logits, chunk.labels), "accuracy": correct.astype(jnp.float32)}
+            inputs = self.preprocess(chunk.images)
+            logits, _ = self.model.apply(params, state.model_state, inputs, train=False)
+            correct = (jnp.argmax(logits, axis=-1) == chunk.labels).astype(jnp.float32)
+            return {"loss": self.loss(logits, chunk.labels), "accuracy": correct}
 
-        return jax.tree.map(jnp.mean, _in_chunks(per_example, examples, evaluation_batch_size))
+        found = _in_chunks(per_example, examples, self.evaluation_batch_size)
+        return jax.tree.map(jnp.mean, found)
 
-    def restarted(state: TrainState, params: Params, mask: Mask, *, moments: bool) -> TrainState:
+    def restart(
+        self, state: TrainState, params: Params, mask: Mask, *, moments: bool
+    ) -> TrainState:
         params = masks.apply(params, mask)
-        opt_state = state.opt_state if moments else restart(optimizer, state.opt_state, params)
+        opt_state = state.opt_state if moments else restart(self.optimizer, state.opt_state, params)
         # New moments too: some optimizers start them above zero.
-        return state._replace(params=params, opt_state=mask_moments(optimizer, opt_state, mask))
+        opt_state = mask_moments(self.optimizer, opt_state, mask)
+        return state._replace(params=params, opt_state=opt_state)
 
-    def hold(state: TrainState, values: Any) -> TrainState:
+    def hold(self, state: TrainState, values: Any) -> TrainState:
         return state._replace(held=values)
 
-    def with_penalty(added: Penalty) -> Learner:
+    def with_penalty(self, added: Penalty) -> Learner:
+        own = self.penalty
+
         def both(params: Params, model_state: ModelState) -> Array:
-            own = added(params)
-            return own if penalty is None else penalty(params, model_state) + own
+            extra = added(params)
+            return extra if own is None else own(params, model_state) + extra
 
-        return supervised(
-            model,
-            optimizer,
-            preprocess=preprocess,
-            loss=loss,
-            augment=augment,
-            penalty=both,
-            evaluation_batch_size=evaluation_batch_size,
-        )
-
-    minimised = Objective(
-        prepare=lambda batch: preprocess(batch.images),
-        apply=model.apply,
-        loss=lambda logits, batch: over_labels(lambda y: loss(logits, y), batch),
-    )
-    return Learner(init, step, evaluate, restarted, hold, minimised, with_penalty)
+        return dataclasses.replace(self, penalty=both).learner()
 
 
 def _held(params: Params, held: Any) -> Params:
