@@ -95,6 +95,14 @@ def test_a_search_of_one_replicate_goes_on_where_it_stopped():
     assert equal(rest.network("ticket", 2, 0).params, whole.network("ticket", 2, 0).params)
 
 
+def test_a_store_of_which_one_level_is_another_searchs_is_refused():
+    one, two = searches.search(replicates=1, arms=("ticket",)), searches.finished()
+    store = Stopped([one.records[0], two.records[1]])
+    store.origin = one.origin
+    with pytest.raises(TicketError, match="store: holds 2 networks .* at level 1, expected 1 of"):
+        searches.search(replicates=1, arms=("ticket",), store=store)
+
+
 def test_replicates_start_apart_and_are_independent_of_their_number():
     few, many = searches.search(replicates=1, arms=("ticket",)), searches.finished()
     first, second = (many.network("ticket", 0, replicate).params for replicate in (0, 1))
