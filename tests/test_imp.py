@@ -99,7 +99,7 @@ def test_a_store_of_which_one_level_is_another_searchs_is_refused():
     one, two = searches.search(replicates=1, arms=("ticket",)), searches.finished()
     store = Stopped([one.records[0], two.records[1]])
     store.origin = one.origin
-    with pytest.raises(TicketError, match="store: holds 2 networks .* at level 1, expected 1 of"):
+    with pytest.raises(TicketError, match=r"store: holds 2 networks .* at level 1, expected 1 of"):
         searches.search(replicates=1, arms=("ticket",), store=store)
 
 

@@ -36,6 +36,8 @@ class Options:
 
     number: int = 200
     """How many faults; all places if there are fewer."""
+    after: int = 0
+    """How many of the draw are left out: with the same seed, those that were tried before."""
     seed: int = 0
     """Of the draw."""
     packages: tuple[str, ...] = PACKAGES
@@ -63,8 +65,8 @@ def main() -> int:
         console.print("running the whole suite first, to see which tests run which lines")
         run_suite(options)
     suite = read_suite(ROOT, options.coverage, options.report)
-    drawn = draw(ROOT, files(options.packages), options.number, options.seed)
-    found = try_all(options, suite, drawn, console)
+    drawn = draw(ROOT, files(options.packages), options.after + options.number, options.seed)
+    found = try_all(options, suite, drawn[options.after :], console)
     killed = sum(row.outcome == "killed" for row in found)
     console.print(f"{killed} of {len(found)} faults were killed ({killed / len(found):.1%})")
     return int(killed < 0.9 * len(found))
