@@ -41,7 +41,12 @@ def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
     inner = optax.with_extra_args_support(optimizer)
 
     def update(
-        updates: Params, state: OptimizerState, params: Params | None = None, *, mask: Mask, **extra
+        updates: Params,
+        state: OptimizerState,
+        params: Params | None = None,
+        *,
+        mask: Mask,
+        **extra: Any,
     ) -> tuple[Params, OptimizerState]:
         if params is None:
             raise TicketError(

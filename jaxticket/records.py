@@ -100,11 +100,14 @@ class Record(NamedTuple):
         """Takes the networks of one variant, without its name."""
         rows = [row for row, name in enumerate(self.variants) if name == variant]
         some = operator.itemgetter(np.array(rows))
-        arms, levels, replicates = (
-            tuple(names[row] for row in rows) for names in (self.arms, self.levels, self.replicates)
+        return Record(
+            tuple(self.arms[row] for row in rows),
+            tuple(self.levels[row] for row in rows),
+            tuple(self.replicates[row] for row in rows),
+            ("",) * len(rows),
+            self.steps,
+            *jax.tree.map(some, self[5:]),
         )
-        names, arrays = (arms, levels, replicates, ("",) * len(rows)), self[5:]
-        return Record(*names, self.steps, *jax.tree.map(some, arrays))
 
 
 class Coordinate(NamedTuple):

@@ -3,6 +3,9 @@
 What it is given are arrays: initial weights, images, and which examples each batch holds.
 """
 
+# Where PyTorch is not installed its types are unknown.
+# pyright: reportUnknownParameterType=false
+
 import copy
 from typing import Any, NamedTuple
 

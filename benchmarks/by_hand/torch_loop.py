@@ -150,7 +150,7 @@ def _train(training: Training, tickets: list[Ticket]) -> list[Ticket]:
             loss.backward()
             # Moments start at zero, so a pruned weight without a gradient never moves.
             gradients = [weight.grad for weight in ticket.pruned]
-            torch._foreach_mul_(gradients, ticket.masks)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(gradients, ticket.masks)  # pyright: ignore
             ticket.optimizer.step()
     if device() == "cuda":
         torch.cuda.synchronize()

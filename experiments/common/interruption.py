@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import FrameType
 
 from jaxticket.imp import Progress
@@ -68,7 +68,7 @@ class Interruption:
             raise InterruptionError(received)
 
     @contextlib.contextmanager
-    def caught(self) -> Iterator["Interruption"]:
+    def caught(self) -> Generator["Interruption"]:
         """Catches the signals in a block; elsewhere than in the main thread it cannot.
 
         Yields:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from jaxticket.errors import TicketError
 
@@ -16,7 +16,7 @@ _REFUSED = 2
 
 
 @contextlib.contextmanager
-def refusals(program: str) -> Iterator[None]:
+def refusals(program: str) -> Generator[None]:
     """Turns what a parser prints before it exits with 2 into an error.
 
     Args:

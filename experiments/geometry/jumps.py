@@ -41,10 +41,6 @@ def _keep(scores: Any, mask: Any, numbers: Any) -> Any:
     return jax.tree.map(keep, scores, mask, numbers)
 
 
-def _part(number: Any, share: Any) -> Any:
-    return jnp.round(number.astype(jnp.float32) * share).astype(jnp.int32)
-
-
 def _sum(mask: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.sum(leaf, dtype=jnp.int32), mask)
 

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any
 
@@ -64,7 +64,7 @@ class Ledger:
         jax.monitoring.unregister_event_time_span_listener(self._listen)
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         """Counts what happens inside under a phase; a phase inside of another counts for itself.
 
         Args:

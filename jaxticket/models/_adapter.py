@@ -88,7 +88,7 @@ def conv_general_dilated(
     return y if preferred_element_type is None else y.astype(preferred_element_type)
 
 
-def _check_axes(lhs, rhs, dimension_numbers) -> None:
+def _check_axes(lhs: Any, rhs: Any, dimension_numbers: Any) -> None:
     if lhs.ndim not in (3, 4) or rhs.ndim != lhs.ndim:
         raise TicketError(
             f"conv_general_dilated: lhs of shape {jnp.shape(lhs)} and rhs of shape "

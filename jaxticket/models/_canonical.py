@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad
 
-from jaxticket.models._operands import Pads
+from jaxticket.models._operands import Pads, Pair
 from jaxticket.models._primitive import make_primitive
 
 CACHE_BYTES = 512 * 1024
@@ -65,7 +65,15 @@ def canonical(
     )
 
 
-def _convolve(x, kernel, strides, pads, base, dilation, precision) -> jax.Array:
+def _convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Pair,
+    pads: Pads,
+    base: Pair,
+    dilation: Pair,
+    precision: Any,
+) -> jax.Array:
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -79,7 +87,16 @@ def _convolve(x, kernel, strides, pads, base, dilation, precision) -> jax.Array:
 
 
 def _compute(
-    x, kernel, *, strides, pads, dilation, image, window, precision, for_cpu=False
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    image: Pair,
+    window: Pair,
+    precision: Any,
+    for_cpu: bool = False,
 ) -> jax.Array:
     del image
     *_, channels, features = kernel.shape
@@ -103,7 +120,16 @@ def _compute(
 
 
 def _compute_image_gradient(
-    y, kernel, *, strides, pads, dilation, image, window, precision, for_cpu=False
+    y: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    image: Pair,
+    window: Pair,
+    precision: Any,
+    for_cpu: bool = False,
 ) -> jax.Array:
     """The derivative by the images: y is spread out by the strides and meets the kernel turned."""
     extents = [(size - 1) * d + 1 for size, d in zip(window, dilation, strict=True)]
@@ -116,14 +142,31 @@ def _compute_image_gradient(
     turned = lax.rev(kernel, (0, 1)).swapaxes(2, 3)
     around = tuple(zip(before, after, strict=True))
     if strides == (1, 1):
-        choices = {"strides": strides, "pads": around, "dilation": dilation, "for_cpu": for_cpu}
-        shape = {"image": y.shape[1:3], "window": window}
-        return _compute(y, turned, precision=precision, **choices, **shape)
+        return _compute(
+            y,
+            turned,
+            strides=strides,
+            pads=around,
+            dilation=dilation,
+            image=y.shape[1:3],
+            window=window,
+            precision=precision,
+            for_cpu=for_cpu,
+        )
     return _convolve(y, turned, (1, 1), around, strides, dilation, precision)
 
 
 def _compute_kernel_gradient(
-    x, y, *, strides, pads, dilation, image, window, precision, for_cpu=False
+    x: jax.Array,
+    y: jax.Array,
+    *,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    image: Pair,
+    window: Pair,
+    precision: Any,
+    for_cpu: bool = False,
 ) -> jax.Array:
     """The derivative by the kernel: channels as the batch, and images as the channels."""
     del image
@@ -148,7 +191,9 @@ def _compute_kernel_gradient(
     return functools.reduce(jnp.add, narrow)
 
 
-def _reached(image, result, window, strides, pads, dilation) -> Pads:
+def _reached(
+    image: Pair, result: Pair, window: Pair, strides: Pair, pads: Pads, dilation: Pair
+) -> Pads:
     """Pads and cuts an image to what its windows reach; lax cuts where a padding is negative."""
     sizes = [
         (size - 1) * s + (taps - 1) * d + 1
@@ -174,7 +219,9 @@ def _in_parts(part: Callable[..., jax.Array], x: jax.Array, y: jax.Array) -> jax
     return total + part(x[-rest:], y[-rest:]) if rest else total
 
 
-def _pixels_together(across, channels, features, window, strides, dilation) -> int:
+def _pixels_together(
+    across: int, channels: int, features: int, window: Pair, strides: Pair, dilation: Pair
+) -> int:
     """How many pixels across are computed as one, for layers too narrow for the vector units."""
     plain = strides == (1, 1) and dilation == (1, 1) and window[1] > 1
     if features > 16 or not plain:

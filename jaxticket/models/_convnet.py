@@ -206,7 +206,15 @@ def conv_6(
     return _convnet("conv_6", stages, input_shape, classes, width_multiplier, dropout_rate, layers)
 
 
-def _convnet(caller, stages, input_shape, classes, width_multiplier, dropout_rate, layers) -> Model:
+def _convnet(
+    caller: str,
+    stages: tuple[tuple[int, ...], ...],
+    input_shape: Sequence[int],
+    classes: int,
+    width_multiplier: float,
+    dropout_rate: float | jax.Array,
+    layers: Layers,
+) -> Model:
     rate = check_rate(caller, dropout_rate)
     input_shape, classes = check_images(caller, input_shape, classes)
     stages = tuple(scale_widths(caller, stage, width_multiplier) for stage in stages)

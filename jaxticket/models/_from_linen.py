@@ -161,7 +161,9 @@ def _key_message(module: linen.Module, key: jax.Array | None, error: Exception) 
     return f"apply: {name} draws from a stream that is not 'dropout', key's: {first_line(error)}"
 
 
-def _input_message(module: linen.Module, given: tuple, example_shape: tuple[int, ...]) -> str:
+def _input_message(
+    module: linen.Module, given: tuple[int, ...], example_shape: tuple[int, ...]
+) -> str:
     expected = ", ".join(map(str, ("batch", *example_shape)))
     return (
         f"apply: {type(module).__name__} was given x of shape {given}, expected ({expected}), "

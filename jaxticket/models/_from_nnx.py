@@ -143,7 +143,7 @@ def _check_module(module: Any) -> None:
         )
 
 
-def _leaves(state: nnx.State) -> Leaves:
+def _leaves(state: "nnx.State[Any, Any]") -> Leaves:
     return dict(nnx.to_flat_state(state))
 
 

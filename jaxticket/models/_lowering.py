@@ -13,7 +13,7 @@ from jax import lax
 
 from jaxticket.errors import unknown
 from jaxticket.models._canonical import canonical
-from jaxticket.models._operands import Padding, check_operands, pair, resolve_padding
+from jaxticket.models._operands import Padding, Pads, Pair, check_operands, pair, resolve_padding
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 """Axes of the images, the kernel and the result, in JAX's letters."""
@@ -162,7 +162,15 @@ def window_slices(
     ]
 
 
-def _direct(x, kernel, strides, pads, dilation, groups, precision) -> jax.Array:
+def _direct(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+    precision: Any,
+) -> jax.Array:
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -175,7 +183,15 @@ def _direct(x, kernel, strides, pads, dilation, groups, precision) -> jax.Array:
     )
 
 
-def _patches(x, kernel, strides, pads, dilation, groups, precision) -> jax.Array:
+def _patches(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+    precision: Any,
+) -> jax.Array:
     # Not lax.conv_general_dilated_patches, which is a convolution itself.
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)])
     taps = window_slices(x, kernel.shape[:2], strides, dilation)
@@ -190,7 +206,15 @@ def _patches(x, kernel, strides, pads, dilation, groups, precision) -> jax.Array
     return y.reshape(*y.shape[:3], features)
 
 
-def _canonical(x, kernel, strides, pads, dilation, groups, precision) -> jax.Array:
+def _canonical(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+    precision: Any,
+) -> jax.Array:
     # A pixel of its own is a matrix product, and Eigen's convolution knows no groups.
     if groups > 1 or kernel.shape[:2] == (1, 1):
         return _patches(x, kernel, strides, pads, dilation, groups, precision)

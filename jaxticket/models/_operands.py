@@ -10,6 +10,7 @@ from jax import lax
 from jaxticket.errors import TicketError, unknown
 from jaxticket.models._arguments import positive_integers
 
+Pair = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 Padding = str | Sequence[Sequence[int]]
 

@@ -193,7 +193,14 @@ def resnet_18(
     return _resnet("resnet_18", input_shape, classes, width_multiplier, initializer, lowering)
 
 
-def _resnet(caller, input_shape, classes, width_multiplier, initializer, lowering) -> Model:
+def _resnet(
+    caller: str,
+    input_shape: Sequence[int],
+    classes: int,
+    width_multiplier: float,
+    initializer: str | Initializer,
+    lowering: str | None,
+) -> Model:
     input_shape, classes = check_images(caller, input_shape, classes)
     widths, blocks = _STAGES[caller]
     widths = scale_widths(caller, widths, width_multiplier)

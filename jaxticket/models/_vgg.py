@@ -129,7 +129,14 @@ def vgg_11(
     return _vgg("vgg_11", input_shape, classes, width_multiplier, initializer, lowering)
 
 
-def _vgg(caller, input_shape, classes, width_multiplier, initializer, lowering) -> Model:
+def _vgg(
+    caller: str,
+    input_shape: Sequence[int],
+    classes: int,
+    width_multiplier: float,
+    initializer: str | Initializer,
+    lowering: str | None,
+) -> Model:
     input_shape, classes = check_images(caller, input_shape, classes)
     stages = tuple(scale_widths(caller, stage, width_multiplier) for stage in _STAGES[caller])
     layers = check_layers(initializer, lowering)

@@ -1,7 +1,7 @@
 """Finished networks as Orbax checkpoints, kept as soon as they are finished."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ class CheckpointStore(CheckpointReader):
             check_room(self._steps.directory, size)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None]:
         """Says in one line what Orbax and TensorStore raise where nothing can be written."""
         try:
             yield

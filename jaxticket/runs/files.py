@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from jaxticket.errors import StorageError, TicketError
@@ -43,7 +43,7 @@ class DamagedError(TicketError):
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Gives a temporary path whose file takes the place of `path` if the block succeeds.
 
     Args:
@@ -73,7 +73,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def storing(path: Path) -> Iterator[None]:
+def storing(path: Path) -> Generator[None]:
     """Turns the system's refusal to write into one line with what is free and what to do.
 
     Args:

@@ -197,7 +197,14 @@ def _collect(
     return Graph(tuple(groups), forbidden, edges, input_shape, walk.program, values)
 
 
-def _group(walk, leaves, roots, places, ranks, taken) -> Group:
+def _group(
+    walk: Walk,
+    leaves: list[tuple[str, str]],
+    roots: dict[tuple[int, int], np.ndarray],
+    places: tuple[tuple[int, int], ...],
+    ranks: dict[int, int],
+    taken: set[str],
+) -> Group:
     members = tuple(
         Member(
             *leaves[leaf],
