@@ -14,7 +14,7 @@ from jaxticket import axes, masks
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner, Penalty
 from jaxticket.learners.losses import Loss
-from jaxticket.learners.mixing import Augment, over_labels
+from jaxticket.learners.mixing import Augment, Mixed, over_labels
 from jaxticket.learners.preprocessing import unit_interval
 from jaxticket.optimizers import mask_moments, masked, restart
 from jaxticket.types import Examples, Mask, Metrics, Model, ModelState, Objective, Params
@@ -127,7 +127,7 @@ class _Supervised:
         return TrainState(params, model_state, opt_state, state.held), metrics
 
     def _minimised(
-        self, params: Params, state: TrainState, batch: Examples, key: PRNGKeyArray
+        self, params: Params, state: TrainState, batch: Examples | Mixed, key: PRNGKeyArray
     ) -> tuple[Array, tuple[Metrics, ModelState]]:
         inputs, used = self.preprocess(batch.images), _held(params, state.held)
         logits, new_state = self.model.apply(used, state.model_state, inputs, train=True, key=key)
@@ -136,7 +136,7 @@ class _Supervised:
         total = value if self.penalty is None else value + self.penalty(params, state.model_state)
         return total, ({"loss": value, "accuracy": correct}, new_state)
 
-    def _losses(self, logits: Array, batch: Examples) -> Array:
+    def _losses(self, logits: Array, batch: Examples | Mixed) -> Array:
         return over_labels(lambda y: self.loss(logits, y), batch)
 
     def evaluate(self, state: TrainState, mask: Mask, examples: Examples) -> Metrics:
