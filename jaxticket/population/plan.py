@@ -45,7 +45,7 @@ class Plan:
         if self.inside not in ("map", "vmap"):
             raise unknown("strategy", self.inside, ("map", "vmap"))
         available = jax.device_count()
-        if not (self.devices >= 1 <= self.batch_devices and self.all_devices <= available):
+        if min(self.devices, self.batch_devices) < 1 or self.all_devices > available:
             each = "" if self.batch_devices == 1 else f" with {self.batch_devices} for each batch"
             raise TicketError(
                 f"plan: got {self.devices} devices{each}, expected 1 to {available} in all, what "
