@@ -160,9 +160,11 @@ ROWS = [
     ),
     # Plans.
     ("plan", lambda: Plan.by_name("vmpa", 4), "unknown plan 'vmpa'"),
+    ("variant of a result", lambda: searches.finished().only("x"), "unknown variant 'x'"),
     ("plan name", lambda: population.check_plan_name("gpu"), "unknown plan 'gpu'"),
     ("plan chunk", lambda: Plan("vmap", chunk=0), "plan: got chunk 0"),
     ("plan devices", lambda: Plan("map", devices=99), "plan: got 99 devices"),
+    ("plan batch devices", lambda: Plan("map", batch_devices=0), "got 1 devices with 0 for each"),
     ("plan batch", lambda: Plan("map", batch=3), "plan: got batch 3 for map"),
     # Data.
     ("data set", lambda: data.load("digist"), "unknown data set 'digist'"),
