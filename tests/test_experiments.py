@@ -236,7 +236,7 @@ def test_a_signal_ends_a_run_at_the_next_evaluation_and_nothing_is_lost(number, 
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 128 + number, message
-    assert "ending at the next evaluation; interrupt again to end at once" in message
+    assert "ending within seconds, when all is kept; interrupt again to end at once" in message
     assert f"interrupted ({number.name}): rerun the same command to go on from here" in message
     assert "Traceback" not in message
     again = subprocess.run(words, capture_output=True, **options)

@@ -12,7 +12,7 @@ import pytest
 
 from jaxticket import Plan, Protocol, TicketError, criteria, train
 from jaxticket.costs import Ledger
-from jaxticket.trainer import Networks, trainer
+from jaxticket.trainer import Networks, pace, trainer
 from jaxticket.trainer.partway import Keeping
 
 PROTOCOL = Protocol(steps=7, batch_size=4, evaluate_every=3)
@@ -147,9 +147,49 @@ def test_networks_that_are_killed_at_every_evaluation_end_as_if_they_never_were(
     run = make(**options)
     found, kills, sums = killed_at_every_evaluation(run, given, snapshots=(2, 3))
     chex.assert_trees_all_equal(found, whole)
-    # At 0, 2 (a snapshot, where nothing is kept before 3), 3, 6 and 7.
+    # At 0, 2 (a snapshot), 3, 6 and 7.
     assert kills == 5
     assert drawer.saved >= 3
+    assert sums[-1] == 2 * 7 - sum(begins)
+
+
+@pytest.fixture
+def always_looking(monkeypatch):
+    monkeypatch.setattr(pace, "LOOK_EVERY", 0.0)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_looking_after_every_step_changes_nothing(streaming, always_looking):
+    told = []
+    run = trainer(
+        LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), streaming=streaming
+    )
+    found = run(networks(2), 2, snapshots=(2,), on_segment=lambda *now: told.append(now))
+    whole = fit()(networks(2), 2, snapshots=(2,))
+    chex.assert_trees_all_equal(found.training.learner, whole.training.learner)
+    chex.assert_trees_all_equal((found.curves, found.snapshots), (whole.curves, whole.snapshots))
+    # At 0, then after each of seven steps, of two networks.
+    assert [steps for steps, _ in told] == [0, *[2] * 7]
+    # Between evaluations the newest metrics are told.
+    losses = [metrics["validation_loss"].tolist() for _, metrics in told]
+    assert losses[1] == losses[0] != losses[3] == losses[4]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("begins", [(), (0, 3)])
+def test_networks_that_are_killed_after_every_step_end_as_if_they_never_were(
+    begins, streaming, always_looking
+):
+    watching, drawer = criteria.accumulated_movement(), Drawer()
+    given = networks(2)._replace(begins=begins and jnp.array(begins)), 2
+    make = lambda **more: trainer(  # noqa: E731
+        LEARNER, watching, PROTOCOL, cases.data(), Plan("map"), streaming=streaming, **more
+    )
+    run = make(keeper=drawer, keep_every=1e9)
+    found, kills, sums = killed_at_every_evaluation(run, given, snapshots=(2, 3))
+    chex.assert_trees_all_equal(found, make()(*given, snapshots=(2, 3)))
+    # A step that no network makes yet moves nobody on.
+    assert kills == len(set(sums)) >= 8 - (len(begins) > 0)
     assert sums[-1] == 2 * 7 - sum(begins)
 
 

@@ -75,7 +75,7 @@ class Configuration(Recipe):
     verify_seed: int | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Which network --verify draws; drawn anew and printed if None."""
     keep_every: float = dataclasses.field(default=60.0, metadata=NOT_SCIENCE)
-    """Seconds of training within a level that a kill may cost, besides an evaluation interval."""
+    """Seconds of training that a kill may cost."""
     hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(
         default=Hosts(), metadata=NOT_SCIENCE
     )

@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM: end at the next evaluation, with everything kept, or at once if asked twice.
+"""Ctrl-C and SIGTERM: end within seconds, with everything kept, or at once if asked twice.
 
 A scheduler that takes the machine away sends SIGTERM and, half a minute later, kills. Networks in
-training are kept at an evaluation, so the first signal lets training go on to the next one; if
-that takes too long the process ends without it, which loses what a kill would lose: at most the
-minute since networks were last kept.
+training can be kept where the host looks at them, so the first signal lets training go on to there,
+seconds away; if a single step or evaluation takes too long the process ends without it, which loses
+what a kill would lose: at most the minute since networks were last kept.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from jaxticket.imp import Progress
 from jaxticket.population import hosts
 
 GRACE = 25.0
-"""Seconds that the next evaluation may take; schedulers commonly give 30."""
+"""Seconds until everything must be kept; schedulers commonly give 30."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,7 +55,7 @@ class Interruption:
         self._timer: threading.Timer | None = None
 
     def check(self, progress: Progress) -> None:
-        """Ends the run if a signal came; called at every evaluation.
+        """Ends the run if a signal came; called at every evaluation, and every few seconds.
 
         Args:
           progress: from `find_tickets`.
@@ -91,9 +91,9 @@ class Interruption:
         if self._received:
             self._end(f"interrupted again: {_GO_ON}")
         self._received = number
-        _say("ending at the next evaluation; interrupt again to end at once")
+        _say("ending within seconds, when all is kept; interrupt again to end at once")
         # Not an alarm: compiled code would not let Python handle it.
-        why = f"interrupted, and no evaluation within {self._grace:.0f} s: {_GO_ON}"
+        why = f"interrupted, and not kept within {self._grace:.0f} s: {_GO_ON}"
         self._timer = threading.Timer(self._grace, self._end, [why])
         self._timer.daemon = True
         self._timer.start()

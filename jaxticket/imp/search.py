@@ -36,7 +36,7 @@ from jaxticket.types import Batch, Data, Mask
 
 
 class Progress(NamedTuple):
-    """What is told at every evaluation.
+    """What is told at every evaluation, and every few seconds in between.
 
     Attributes:
       arm: the arm of the first network in training.
@@ -125,9 +125,8 @@ def find_tickets(
         `None` decides by its size, as `jaxticket.trainer.placement.place` says.
       store: keeps what is finished and gives it back in the next call; nothing if `None`.
       ledger: counts seconds, steps and networks, for `jaxticket.costs.account`.
-      on_progress: called at every evaluation.
-      keep_every: seconds of training after which the store is given what is partway, at the next
-        evaluation.
+      on_progress: called at every evaluation, and every few seconds in between.
+      keep_every: seconds of training after which the store is given what is partway.
 
     Returns:
       Masks, trained params and curves of every arm, level and replicate.

@@ -20,6 +20,7 @@ class Networks(NamedTuple):
       hyperparameters: what each network's learner is made from; `()` if all have the same.
       begins: `int32[P]`, each network's own first step; `()` if all begin where training starts.
       observed: what the criterion observed before `states`; `()` to begin anew.
+      sums: of the training metrics since the last evaluation, `float32[P]` by name; `()` for none.
     """
 
     states: LearnerState
@@ -28,6 +29,7 @@ class Networks(NamedTuple):
     hyperparameters: Any = ()
     begins: Any = ()
     observed: Any = ()
+    sums: Any = ()
 
 
 class Trained(NamedTuple):

@@ -19,13 +19,14 @@ from jaxticket.population.pieces import print_note
 
 
 class Partway(NamedTuple):
-    """A population between two evaluations, on the host.
+    """A population on its way, on the host.
 
     Attributes:
       digest: of what it began with.
       stop: the step that it has reached.
       learner: the learner's states.
       observed: what the criterion observed up to there.
+      sums: of the training metrics since the last evaluation, `float32[P]` by name.
       rows: by step, what was evaluated until now.
       snapshots: by step, the states kept until now.
     """
@@ -34,6 +35,7 @@ class Partway(NamedTuple):
     stop: int
     learner: Any
     observed: Any
+    sums: dict[str, np.ndarray]
     rows: dict[int, dict[str, np.ndarray]]
     snapshots: dict[int, Any]
 
@@ -111,6 +113,7 @@ class Keeping:
             "stop": partway.stop,
             "learner": _listed(partway.learner),
             "observed": _listed(partway.observed),
+            "sums": partway.sums,
             "rows": {str(step): row for step, row in partway.rows.items()},
             "snapshots": {str(step): _listed(tree) for step, tree in partway.snapshots.items()},
         }
@@ -141,11 +144,16 @@ def digest(networks: Any, start: int) -> str:
 
 
 def _restored(content: Mapping[str, Any], learner: Any, observed: Any) -> Partway:
+    number = np.shape(jax.tree.leaves(learner)[0])[0]
+    sums = dict(content["sums"])
+    if any(np.shape(total) != (number,) for total in sums.values()):
+        raise ValueError("sums of other networks")
     return Partway(
         str(content["digest"]),
         int(content["stop"]),
         _unlisted(learner, content.get("learner", {})),
         _unlisted(observed, content.get("observed", {})),
+        sums,
         {int(step): dict(row) for step, row in content["rows"].items()},
         {int(s): _unlisted(learner, kept) for s, kept in content.get("snapshots", {}).items()},
     )

@@ -8,11 +8,9 @@ import numpy as np
 
 from jaxticket.costs import Ledger
 from jaxticket.population import to_host
-from jaxticket.train.steps import Training
 from jaxticket.trainer.networks import Networks, Trained
 from jaxticket.trainer.partway import Keeping, Partway
-from jaxticket.trainer.segments import Interval
-from jaxticket.types import Metrics
+from jaxticket.trainer.segments import Interval, Reached
 
 
 class Asked(NamedTuple):
@@ -55,7 +53,8 @@ class Piece:
         self._begins = np.broadcast_to(begins, self.number)
         self._rows: dict[int, dict[str, np.ndarray]] = {}
         self._snapshots: dict[int, Any] = {}
-        self._raised: BaseException | None = None
+        self._here = asked.start
+        self._metrics: dict[str, np.ndarray] = {}
 
     def resume(self, observed: Any) -> Networks:
         """Goes to where an earlier process left these networks, if one did.
@@ -71,34 +70,39 @@ class Piece:
         if partway is None:
             return networks
         here, self._rows, self._snapshots = partway.stop, partway.rows, partway.snapshots
-        self.intervals = [interval for interval in self.intervals if interval.stop > here]
+        self.intervals = [
+            interval._replace(start=max(here, interval.start))
+            for interval in self.intervals
+            if interval.stop > here
+        ]
+        self._here, self._metrics = here, self._rows[max(self._rows)]
         if self._asked.on_segment is not None:
-            self._asked.on_segment(self._made(start, here), self._rows[here])
-        return networks._replace(states=partway.learner, observed=partway.observed)
+            self._asked.on_segment(self._made(start, here), self._metrics)
+        return networks._replace(
+            states=partway.learner, observed=partway.observed, sums=partway.sums
+        )
 
-    def reach(self, interval: Interval, training: Training, metrics: Metrics) -> None:
-        """Notes what there is at the end of an interval, tells it, and keeps the piece if need be.
+    def reach(self, reached: Reached) -> None:
+        """Notes what there is at a stop, tells it, and keeps the piece if need be.
 
         Args:
-          interval: that has ended.
-          training: what the networks carry there, padding included.
-          metrics: of the evaluation there, likewise.
+          reached: the stop, and what the networks carry there, padding included.
 
         Raises:
-          BaseException: that `on_segment` raised, once the networks can be kept.
+          BaseException: that `on_segment` raised, once the networks are kept.
         """
-        metrics, stop = _first(metrics, self.number), interval.stop
-        made = self._made(interval.start, stop)
+        stop, made = reached.stop, self._made(self._here, reached.stop)
+        self._here = stop
         self._ledger.network_steps += made
-        self._evaluate(stop, metrics)
-        if stop in self._asked.snapshots:
-            self._snapshots[stop] = _first(training.learner, self.number)
-        self._raised = self._raised or _tell(self._asked.on_segment, made, metrics)
-        # Between two evaluations there are sums, which are not kept.
-        if stop in self._asked.grid:
-            self._keep(stop, training)
-            if self._raised:
-                raise self._raised
+        if reached.metrics is not None:
+            self._metrics = _first(reached.metrics, self.number)
+            self._evaluate(stop, self._metrics)
+            if stop in self._asked.snapshots:
+                self._snapshots[stop] = _first(reached.training.learner, self.number)
+        raised = _tell(self._asked.on_segment, made, self._metrics)
+        self._keep(reached, whatever=raised is not None)
+        if raised:
+            raise raised
 
     def trained(self, training: Any) -> Trained:
         """Gives the piece at the end of its training.
@@ -129,12 +133,15 @@ class Piece:
                 name: np.where(evaluated, values, np.nan) for name, values in metrics.items()
             }
 
-    def _keep(self, stop: int, training: Training) -> None:
-        if stop == self._asked.grid[-1] or not (self._raised or self._keeping.due):
+    def _keep(self, reached: Reached, *, whatever: bool) -> None:
+        """Keeps the piece if it is time to, or whatever the time is; not at the end."""
+        if reached.stop == self._asked.grid[-1] or not (whatever or self._keeping.due):
             return
         with self._ledger.phase("checkpoint"):
-            learner, observed, _ = _first(training, self.number)
-            partway = Partway("", stop, learner, observed, self._rows, self._snapshots)
+            learner, observed, _ = _first(reached.training, self.number)
+            sums = _first(reached.sums, self.number)
+            rows, snapshots = self._rows, self._snapshots
+            partway = Partway("", reached.stop, learner, observed, sums, rows, snapshots)
             self._keeping.keep(self._networks, self._asked.start, partway)
 
 

@@ -54,7 +54,7 @@ def trainer(
         `jaxticket.trainer.placement.place` says.
       resident_share: the share of a device's memory that the splits may take.
       ledger: counts seconds and steps.
-      keeper: keeps networks that are partway, at evaluations, every `keep_every` seconds and where
+      keeper: keeps networks that are partway, every `keep_every` seconds and where
         `on_segment` raises; a later process that is given the same networks goes on from there,
         to the same results. `None` keeps nothing.
       keep_every: seconds.
@@ -63,8 +63,9 @@ def trainer(
       `run(networks, size, *, start=0, snapshots=(), on_segment=None) -> Trained`: trains the
       networks from step `start` on, padded to `size`; `snapshots` are steps whose states are
       kept, any from `start` to the end; `on_segment(steps, metrics)` is called at each
-      evaluation and snapshot with the number of network-steps made since the one before and the
-      metrics `float32[P]`. Networks that begin later wait for their step.
+      evaluation and snapshot, and every few seconds in between, with the number of network-steps
+      made since the call before and the newest metrics `float32[P]`. Networks that begin later
+      wait for their step.
 
     Raises:
       TicketError: if a batch cannot be shared out over the plan's devices for it.
@@ -106,8 +107,9 @@ def trainer(
         current = piece.resume(jax.eval_shape(criterion.init, networks.states.params))
         reached = segments(pad(current, size), piece.number, piece.intervals)
         with contextlib.closing(reached):
-            for interval, (training, metrics) in zip(piece.intervals, reached, strict=True):
-                piece.reach(interval, training, metrics)
+            for here in reached:
+                piece.reach(here)
+                training = here.training
             return piece.trained(training)
 
     return run

@@ -19,6 +19,7 @@ from jaxticket.train import begin
 from jaxticket.train.batches import Fed, epoch_order
 from jaxticket.train.steps import Training, advance, measure, no_sums
 from jaxticket.trainer.feeding import Call, Orders, feed
+from jaxticket.trainer.pace import Pace
 from jaxticket.trainer.placement import Placement, as_arrays, as_stream, steps_a_call
 from jaxticket.types import Data, Metrics
 
@@ -37,10 +38,25 @@ class Interval(NamedTuple):
     since: int
 
 
-Segments = Callable[[Any, int, list[Interval]], Generator[tuple[Training, Metrics], None, None]]
-"""`segments(networks, number, intervals)` trains the first `number` networks and gives, at the end
-of each interval, what the networks carry, which is gone when the next interval is asked for, and
-their metrics, on the host."""
+class Reached(NamedTuple):
+    """A population at a step at which the host looks at it.
+
+    Attributes:
+      stop: the step.
+      training: what the networks carry, gone when the next one is asked for.
+      sums: of the training metrics since the last evaluation, likewise.
+      metrics: of the evaluation at the end of an interval, on the host; `None` within one.
+    """
+
+    stop: int
+    training: Training
+    sums: Metrics
+    metrics: Metrics | None
+
+
+Segments = Callable[[Any, int, list[Interval]], Generator[Reached]]
+"""`segments(networks, number, intervals)` trains the first `number` networks, and tells where they
+are at the end of each interval, and every few seconds in between."""
 
 
 def held(
@@ -71,26 +87,23 @@ def held(
         train = {"train": examples}
         training = begin(criterion, protocol, network.states, network.keys, train, start)
         training = training._replace(observed=_observed(criterion, network))
-        return training, _no_sums(family, protocol, network, examples), _fixed(network)
+        return training, _sums(family, protocol, network, examples), _fixed(network)
 
     begin_all = populate(begin_one, plan, seldom=True)
-    train_one = _train_one(family, criterion, protocol, lambda examples, start: examples)
-    train_all = populate(train_one, plan, donate=True)
+    train_one = _train_one(family, criterion, protocol, lambda examples, first: examples)
+    train_all = _in_parts(populate(train_one, plan, donate=True), ledger)
     measure_all = populate(_measure_one(family), plan)
 
-    def segments(
-        networks: Any, number: int, intervals: list[Interval]
-    ) -> Generator[Any, None, None]:
+    def segments(networks: Any, number: int, intervals: list[Interval]) -> Generator[Reached]:
         with ledger.phase("start"):
             carry = begin_all(networks, examples, np.int32(intervals[0].start), number=number)
         for interval in intervals:
-            with ledger.phase("train"):
-                carry = train_all(carry, examples, *map(np.int32, interval), number=number)
-                jax.block_until_ready(carry[1])
+            call = Call(interval.start, interval.stop)
+            carry = yield from train_all(carry, examples, call, interval, number)
             with ledger.phase("evaluate"):
                 averaged = np.int32(interval.since), np.int32(interval.stop)
                 metrics = to_host(measure_all(carry, measured, *averaged, number=number))
-            yield carry[0], metrics
+            yield Reached(interval.stop, carry[0], carry[1], metrics)
 
     return segments
 
@@ -133,11 +146,11 @@ def streamed(
         # Masked as `advance` does, which is not called before the first evaluation.
         state = with_params(state, masks.apply(state.params, network.masks))
         training = Training(state, observed, jnp.zeros(0, jnp.int32))
-        return training, _no_sums(family, protocol, network, sample), _fixed(network)
+        return training, _sums(family, protocol, network, sample), _fixed(network)
 
     begin_all = populate(begin_one, plan, seldom=True)
     train_one = _train_one(family, criterion, protocol, Fed)
-    train_all = populate(train_one, plan, donate=True, fed=1)
+    train_all = _in_parts(populate(train_one, plan, donate=True, fed=1), ledger)
     measure_all = populate(_measure_one(family), plan)
     # Not populated: readers may ask from their own threads, and of several processes not all at
     # the same moment, as a program on the devices of all of them would need.
@@ -145,9 +158,7 @@ def streamed(
         jax.vmap(lambda key, epoch: epoch_order(key, epoch, stream.number), in_axes=(0, None))
     )
 
-    def segments(
-        networks: Any, number: int, intervals: list[Interval]
-    ) -> Generator[Any, None, None]:
+    def segments(networks: Any, number: int, intervals: list[Interval]) -> Generator[Reached]:
         a_step = protocol.batch_size * sum(leaf.nbytes for leaf in jax.tree.leaves(sample))
         on_each = networks.keys.shape[0] // plan.devices
         steps = steps_a_call(protocol, on_each, a_step, placement.fed_bytes)
@@ -161,20 +172,55 @@ def streamed(
             with ledger.phase("data"):
                 fed = next(ready)
             for interval, its_calls in zip(intervals, calls, strict=True):
-                since = np.int32(interval.since)
-                with ledger.phase("train"):
-                    for call in its_calls:
-                        bounds = map(np.int32, call)
-                        carry = train_all(carry, fed, *bounds, since, number=number)
-                        fed = next(ready, None)
-                        # So that no more than two calls' examples are ever on the device.
-                        jax.block_until_ready(carry[1])
+                for call in its_calls:
+                    coming: list[Any] = []
+                    gather = lambda coming=coming: coming.append(next(ready, None))  # noqa: E731
+                    carry = yield from train_all(carry, fed, call, interval, number, gather)
+                    [fed] = coming
                 with ledger.phase("evaluate"):
-                    averaged = since, np.int32(interval.stop)
+                    averaged = np.int32(interval.since), np.int32(interval.stop)
                     metrics = to_host(measure_all(carry, measured, *averaged, number=number))
-                yield carry[0], metrics
+                yield Reached(interval.stop, carry[0], carry[1], metrics)
 
     return segments
+
+
+def _in_parts(train_all: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
+    """Makes a call's training give the host a look every few seconds; its bits stay the same.
+
+    `in_parts(carry, given, call, interval, number, meanwhile)` gives what the networks carry at
+    the end of the call. `meanwhile` is called once, while the device computes the last part.
+    """
+    paces: dict[int, Pace] = {}
+
+    def in_parts(
+        carry: Any,
+        given: Any,
+        call: Call,
+        interval: Interval,
+        number: int,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Generator[Reached, None, Any]:
+        start, first, since = call.start, np.int32(call.start), np.int32(interval.since)
+        pace = paces.setdefault(number, Pace())
+        if call.start == interval.start:
+            pace.begin()
+        while True:
+            stop = pace.stop(start, call.stop)
+            with ledger.phase("train"), pace.timing(stop - start):
+                bounds = np.int32(start), np.int32(stop)
+                carry = train_all(carry, given, first, *bounds, since, number=number)
+                if stop == call.stop:
+                    meanwhile()
+                # So that no more than two calls' examples are ever on the device.
+                jax.block_until_ready(carry[1])
+            if stop < interval.stop and pace.look():
+                yield Reached(stop, carry[0], carry[1], None)
+            if stop == call.stop:
+                return carry
+            start = stop
+
+    return in_parts
 
 
 def _cut(interval: Interval, steps: int) -> list[Call]:
@@ -201,7 +247,10 @@ def _observed(criterion: Criterion, network: Any) -> Any:
     return network.observed if earlier else criterion.init(network.states.params)
 
 
-def _no_sums(family: Family, protocol: Protocol, network: Any, examples: Any) -> Metrics:
+def _sums(family: Family, protocol: Protocol, network: Any, examples: Any) -> Metrics:
+    """Gives the sums of the training metrics until here, zero where training begins."""
+    if jax.tree.leaves(network.sums):
+        return network.sums
     learner, size = family(network.hyperparameters), protocol.batch_size
     return no_sums(learner, network.states, network.masks, network.keys, examples, size)
 
@@ -213,9 +262,11 @@ def _share_measured(data: Data, plan: Plan) -> Data:
 def _train_one(
     family: Family, criterion: Criterion, protocol: Protocol, examples_of: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Makes the program of one call; `examples_of(given, start)` is what batches are drawn from."""
+    """Makes the program of one part; `examples_of(given, first)` is what batches are drawn from,
+    `first` being the first step of what is given.
+    """
 
-    def train_one(carry: Any, given: Any, start: Any, stop: Any, since: Any) -> Any:
+    def train_one(carry: Any, given: Any, first: Any, start: Any, stop: Any, since: Any) -> Any:
         training, sums, fixed = carry
         training, sums = advance(
             family(fixed.hyperparameters),
@@ -225,7 +276,7 @@ def _train_one(
             _since(sums, start == since),
             fixed.masks,
             fixed.keys,
-            examples_of(given, start),
+            examples_of(given, first),
             start,
             stop,
             None if isinstance(fixed.begins, tuple) else fixed.begins,
