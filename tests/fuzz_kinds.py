@@ -196,7 +196,8 @@ def _partway(pristine: Path) -> Kind:
     def keep(folder: Path, begun: Any) -> None:
         folder.mkdir()
         rows = {3: {"train_loss": np.array([0.5, np.nan, 1.0], np.float32)}}
-        partway = Partway("", 3, begun, begun["count"], rows, {0: begun})
+        sums = {"loss": np.array([0.25, np.nan, 2.0], np.float32)}
+        partway = Partway("", 3, begun, begun["count"], sums, rows, {0: begun})
         Keeping(PartwayFile(folder / "partway.npz"), 60.0).keep(begun, 0, partway)
 
     def read(folder: Path) -> Any:
