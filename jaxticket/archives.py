@@ -12,6 +12,9 @@ import numpy as np
 EXPANSION = 1032
 """The most that deflate expands: 258 bytes from a length and a distance of one bit each."""
 
+ENTRY = 46
+"""Bytes that an entry of an archive's directory has at least; NumPy's have no extras so long."""
+
 UNREADABLE = (
     OSError,
     ValueError,
@@ -76,6 +79,9 @@ def check_members(archive: zipfile.ZipFile, size: int) -> None:
     if expanded > EXPANSION * size:
         raise ValueError(f"declares {expanded} bytes, more than {size} can expand to")
     for member in members:
+        # What one entry claims as its own extras may be the entries after it, which are then gone.
+        if len(member.extra) + len(member.comment) >= ENTRY:
+            raise ValueError(f"the member {member.filename!r}, whose entry is too long")
         if not member.filename.endswith(".npy") or leads_elsewhere(member.filename):
             raise ValueError(f"the member {member.filename!r}")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -191,6 +192,19 @@ def test_archives_of_two_members_of_one_name_are_refused(tmp_path):
     write_npz(tmp_path / "a.npz", [("a.npy", npy()), ("a.npy", npy(np.ones(3)))])
     with pytest.raises(ValueError, match="two members of one name"):
         read_archive(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("field", [30, 32], ids=["extra", "comment"])
+def test_archives_of_which_one_member_hides_the_next_are_refused(field, tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, first=np.arange(3), second=np.arange(3))
+    content = bytearray(path.read_bytes())
+    entries = [match.start() for match in re.finditer(b"PK\x01\x02", content)]
+    # The length of what belongs to the first entry is stretched over the second, by one number.
+    content[entries[0] + field] = content.index(b"PK\x05\x06") - entries[1]
+    path.write_bytes(content)
+    with pytest.raises(UNREADABLE):
+        read_archive(path)
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
