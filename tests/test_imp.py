@@ -76,6 +76,16 @@ def test_a_first_pruning_is_the_same_once_or_in_levels_where_batch_statistics_ma
     assert masks.is_subset(second.mask, first.mask)
 
 
+def test_oneshot_pruning_gives_the_ticket_the_masks_of_the_oneshot_arm():
+    arms = ("ticket", "oneshot")
+    once = searches.search(replicates=1, arms=arms, pruning="oneshot")
+    for level in (1, 2):
+        ticket, control = (once.network(arm, level, 0).mask for arm in arms)
+        assert equal(ticket, control)
+    iterative = searches.search(replicates=1, arms=("ticket",))
+    assert not equal(once.network("ticket", 2, 0).mask, iterative.network("ticket", 2, 0).mask)
+
+
 class Stopped(Memory):
     """Gives back the levels that it was given."""
 
