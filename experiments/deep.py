@@ -38,6 +38,7 @@ from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.common.warming import without_warmup
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError, unknown
 from jaxticket.imp import Variant
@@ -80,6 +81,8 @@ class Config(Configuration):
     """Warm-ups, likewise."""
     scopes: tuple[str, ...] = SCOPES
     """Where weights compete, likewise: global, layerwise."""
+    skip_warmup: bool = False
+    """Train all levels but the first without warm-up; a rewind step must then not be inside it."""
 
 
 DEFAULT = Config()
@@ -153,7 +156,7 @@ def variants(problem: Problem) -> dict[str, Variant]:
             "training"
         )
     allocations = {scope: problem.allocation(scope=scope) for scope in config.scopes}
-    return {
+    chosen = {
         _name(rate, warmup, scope): Variant(
             {"learning_rate": float(rate), "warmup": warmup}, allocations[scope]
         )
@@ -161,6 +164,7 @@ def variants(problem: Problem) -> dict[str, Variant]:
             sorted(config.learning_rates), sorted(warmups), config.scopes
         )
     }
+    return without_warmup(problem, chosen)
 
 
 def _name(rate: float, warmup: int, scope: str) -> str:

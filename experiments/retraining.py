@@ -38,6 +38,7 @@ from experiments.common.command_line import run_main
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, make_problem, run
 from experiments.common.report import results_tables
+from experiments.common.warming import without_warmup
 from jaxticket import find_tickets
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence
@@ -84,6 +85,8 @@ class Config(Configuration):
     """Names from jaxticket.arms; the ticket is always trained."""
     retrainings: tuple[str, ...] = ("weights", "learning_rate", "fine_tuning")
     """Ways of retraining: weights, learning_rate, fine_tuning."""
+    skip_warmup: bool = False
+    """Train all levels but the first without warm-up; k must then not be inside it."""
 
 
 DEFAULT = Config()
@@ -141,7 +144,8 @@ def variants(problem: Problem) -> dict[str, Variant]:
       A variant each.
     """
     chosen = problem.config.retrainings
-    return {name: Variant(retraining=way) for name, way in WAYS.items() if way in chosen}
+    ways = {name: Variant(retraining=way) for name, way in WAYS.items() if way in chosen}
+    return without_warmup(problem, ways)
 
 
 RENDA = "Renda et al. 2020, arXiv 2003.02389, section 4"

@@ -47,6 +47,7 @@ from experiments.common.command_line import run_main
 from experiments.common.configuration import published
 from experiments.common.experiment import Experiment, Problem, run
 from experiments.common.unstable import Unstable
+from experiments.common.warming import without_warmup
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
@@ -71,6 +72,8 @@ class Config(Unstable):
     """Steps k at which going back with the optimizer's moments is compared with going without."""
     points: int = 30
     """Points on the line between two networks."""
+    skip_warmup: bool = False
+    """Train all levels but the first without warm-up; k must then not be inside it."""
 
 
 DEFAULT = Config()
@@ -144,9 +147,10 @@ def variants(problem: Problem) -> dict[str, Variant]:
             f"--rewind-steps: got {', '.join(map(str, config.rewind_steps))}, which are the steps "
             f"{plain}, expected different ones"
         )
-    return {_name(k): Variant(rewind_step=k) for k in plain} | {
+    chosen = {_name(k): Variant(rewind_step=k) for k in plain} | {
         f"{_name(k)} with moments": Variant(rewind_step=k, rewind_moments=True) for k in moments
     }
+    return without_warmup(problem, chosen)
 
 
 def _name(step: int) -> str:

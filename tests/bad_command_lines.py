@@ -46,6 +46,12 @@ ROWS = [
     ("retraining", ["--schedule", "cosine", "--drops"], "its last rate is zero"),
     ("retraining", ["--retrainings", "weight"], "unknown retraining 'weight'.*weights"),
     ("retraining", ["--rewind-step", "40it"], "rewind.step: got 40"),
+    ("retraining", ["--skip-warmup"], "--skip-warmup: got no warm-up that could be skipped"),
+    (
+        "retraining",
+        ["--warmup", "20it", "--skip-warmup"],
+        "--skip-warmup: got the rewind step 10 inside the warm-up, which takes 20 steps",
+    ),
     ("rewinding", ["--arms", "ticket", "copy"], "--arms: got no dense"),
     ("rewinding", ["--arms", "ticket"], "--arms: got no copy and no dense"),
     ("rewinding", ["--rewind-steps", "0it", "99it"], "variant 'k = 99': rewind step: got 99"),

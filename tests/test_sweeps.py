@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import cases
 import jax
@@ -168,6 +169,28 @@ def test_under_a_constant_rate_all_three_ways_of_retraining_are_what_they_must_b
     reset = result.network("rewound", 2, 0, "learning_rate")
     cases.assert_same_bits(kept.mask, reset.mask)
     assert not np.array_equal(kept.params["output"]["kernel"], reset.params["output"]["kernel"])
+
+
+def test_networks_are_trained_again_with_the_hyperparameters_of_retraining():
+    slow, fast = {"learning_rate": 0.01}, {"learning_rate": 0.1}
+    # Masks that are made before training are the same whatever the dense network is trained with.
+    chosen = {"pruning": "at_start", "criterion": SNIP, "scoring": SCORING}
+    result = search(
+        variants={
+            "slow": Variant(slow, **chosen),
+            "fast": Variant(fast, **chosen),
+            "faster": Variant(slow, retraining_hyperparameters=fast, **chosen),
+        }
+    )
+    for arm, level in itertools.product(ARMS, range(searches.LEVELS)):
+        # One-shot masks are made of the dense network.
+        like = "slow" if level == 0 or arm == "oneshot" else "fast"
+        one, other = (result.network(arm, level, 0, name) for name in ("faster", like))
+        cases.assert_same_bits(one.mask, other.mask)
+        if arm != "oneshot":
+            cases.assert_same_bits(one.params, other.params)
+    oneshot = [result.network("oneshot", 1, 0, name).params for name in ("faster", "slow")]
+    assert any(map(np.any, jax.tree.leaves(jax.tree.map(np.subtract, *oneshot))))
 
 
 def test_fine_tuning_keeps_the_last_rate_and_rate_rewinding_does_not():

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import get_args
 
+import jax
 import numpy as np
 
 from jaxticket.errors import TicketError, unknown
 from jaxticket.imp.scoring import check_scoring
-from jaxticket.imp.variants import Pruning, Retraining, Variant, whole
+from jaxticket.imp.variants import Pruning, Retraining, Variant, given, given_again, whole
 from jaxticket.protocol import Protocol
 from jaxticket.rewind import rewind
 
@@ -40,6 +41,7 @@ the end of training at step 9
     for name, variant in chosen.items():
         _check_ways(name, variant)
         _check_numbers(name, variant)
+        _check_again(name, variant)
         _check_moments(name, variant)
         try:
             protocol.boundaries(whole(variant.rewind_step))
@@ -67,6 +69,15 @@ def _check_numbers(name: str, variant: Variant) -> None:
         raise TicketError(
             f"{_of('repulsion', name)}: got {variant.repulsion}, expected a finite number: above 0 "
             "repels, below 0 attracts"
+        )
+
+
+def _check_again(name: str, variant: Variant) -> None:
+    first, again = jax.tree.structure(given(variant)), jax.tree.structure(given_again(variant))
+    if first != again:
+        raise TicketError(
+            f"{_of('retraining_hyperparameters', name)}: got the structure {again}, expected that "
+            f"of its hyperparameters, {first}"
         )
 
 

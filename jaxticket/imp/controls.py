@@ -32,6 +32,7 @@ class Start(NamedTuple):
       level: its level.
       key: its replicate's key.
       hyperparameters: of its lineage.
+      retraining_hyperparameters: those that it is trained with.
       pruner: of its lineage.
       moments: whether its lineage rewinds moments.
       counts: what its level keeps.
@@ -52,6 +53,7 @@ class Start(NamedTuple):
     level: Any
     key: Any
     hyperparameters: Any
+    retraining_hyperparameters: Any
     pruner: Any
     moments: Any
     counts: Counts
@@ -151,12 +153,12 @@ def _start_one(setup: Setup) -> Callable[[Start], Networks]:
         if len(held) > 1:
             # All arms' states have one structure, so where one arm holds all of them do.
             values = jax.lax.switch(start.held, held, start.initial, start.dense, mask)
-            hold = setup.family(start.hyperparameters).hold
+            hold = setup.family(start.retraining_hyperparameters).hold
             assert hold is not None, "checked by find_tickets"
             state = hold(state, values)
         orders = [derive(start.key, order, start.level) for order in ("train", "copy")]
         key = jax.lax.select(start.copied, orders[1], orders[0])
-        return Networks(state, mask, key, start.hyperparameters, start.begins)
+        return Networks(state, mask, key, start.retraining_hyperparameters, start.begins)
 
     return one
 
@@ -221,7 +223,7 @@ def _weights(setup: Setup, name: str) -> Callable[[Start, Mask], Any]:
     own = name == "rewind"
 
     def state_of(start: Start, mask: Mask) -> Any:
-        learner = setup.family(start.hyperparameters)
+        learner = setup.family(start.retraining_hyperparameters)
         fresh = learner.init(derive(start.key, "reinit", start.level))
         key = derive(start.key, "action", start.level)
         params = ACTIONS[name](key, start.rewound.params, fresh.params, mask)
@@ -259,6 +261,7 @@ def _gather(
         level=np.array([c.level for c in chosen], np.int32),
         key=lineages.keys[rows],
         hyperparameters=take(lineages.hyperparameters),
+        retraining_hyperparameters=take(lineages.retraining_hyperparameters),
         pruner=lineages.pruner[rows],
         moments=lineages.moments[rows],
         counts={

@@ -1,6 +1,6 @@
 """A sweep laid out as one population: a lineage for each variant and replicate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,8 @@ from jaxticket.imp.checking import check_variants
 from jaxticket.imp.scoring import Scoring
 from jaxticket.imp.variants import (
     Variant,
+    given,
+    given_again,
     make_schedules,
     same_hyperparameters,
     whole,
@@ -33,6 +35,7 @@ class Lineages(NamedTuple):
       replicates: R.
       keys: each replicate's key, `[L]`: the same for all variants, so that they are paired.
       hyperparameters: `float[L]` or `int[L]` leaves, `()` without.
+      retraining_hyperparameters: those of levels 1 and up, likewise.
       criteria: those that differ.
       pruners: an index into `criteria`, and an allocation without its schedule, each.
       pruner: `int32[L]`, the index of each lineage's pruner.
@@ -55,6 +58,7 @@ class Lineages(NamedTuple):
     replicates: int
     keys: jax.Array
     hyperparameters: Any
+    retraining_hyperparameters: Any
     criteria: tuple[Criterion, ...]
     pruners: tuple[tuple[int, Any, Any, bool], ...]
     pruner: np.ndarray
@@ -140,7 +144,8 @@ def make_lineages(
         names=tuple(chosen),
         replicates=replicates,
         keys=keys[np.tile(places, len(chosen))],
-        hyperparameters=_stacked(chosen, replicates),
+        hyperparameters=_stacked(map(given, chosen.values()), replicates),
+        retraining_hyperparameters=_stacked(map(given_again, chosen.values()), replicates),
         criteria=criteria,
         pruners=pruners,
         pruner=each([_place(pruners, pruner) for pruner in each_pruner], np.int32),
@@ -173,14 +178,13 @@ def _scorings(chosen: Mapping[str, Variant]) -> tuple[Scoring | None, ...]:
     return scorings
 
 
-def _stacked(chosen: Mapping[str, Variant], replicates: int) -> Any:
+def _stacked(hyperparameters: Iterable[Any], replicates: int) -> Any:
     def stack(*values: Any) -> np.ndarray:
         together = np.array(values)
         kind = np.int32 if together.dtype.kind in "iu" else np.float32
         return np.repeat(together.astype(kind), replicates)
 
-    trees = [variant.hyperparameters for variant in chosen.values()]
-    return () if trees[0] is None else jax.tree.map(stack, *trees)
+    return jax.tree.map(stack, *hyperparameters)
 
 
 def _distinct(things: Any) -> tuple[Any, ...]:

@@ -74,19 +74,19 @@ def repeller(setup: Setup) -> Callable[[Sequence[Record], Mask], Any]:
 
     Returns:
       `repel(earlier, mask)`, given the tickets of all levels before and the masks of this one:
-      the lineages' hyperparameters, with the term of each if any is repelled. One compilation
-      serves all levels.
+      the lineages' hyperparameters from level 1 on, with the term of each if any is repelled. One
+      compilation serves all levels.
     """
     lineages = setup.lineages
     if not lineages.repulsion.any():
-        return lambda earlier, mask: lineages.hyperparameters
+        return lambda earlier, mask: lineages.retraining_hyperparameters
     make_all = setup.over(lambda one: make_repulsion(*one), setup.ticket_size)
 
     def repel(earlier: Sequence[Record], mask: Mask) -> Repelled:
         number = np.full(lineages.number, len(earlier), np.int32)
         optima = _padded([record.params for record in earlier], setup.levels - 1)
         made = make_all(_Earlier(optima, mask, number, lineages.repulsion))
-        return Repelled(lineages.hyperparameters, made)
+        return Repelled(lineages.retraining_hyperparameters, made)
 
     return repel
 

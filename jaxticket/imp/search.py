@@ -22,7 +22,14 @@ from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup
 from jaxticket.imp.tickets import check_kept, train_tickets
-from jaxticket.imp.variants import Pruning, Retraining, Variant, given, same_hyperparameters
+from jaxticket.imp.variants import (
+    Pruning,
+    Retraining,
+    Variant,
+    given,
+    given_again,
+    same_hyperparameters,
+)
 from jaxticket.keys import replicate_keys
 from jaxticket.learners.base import Learner
 from jaxticket.learners.family import Family, as_family
@@ -220,7 +227,7 @@ def _first_learner(family: Family, chosen: Mapping[str, Variant], arms: tuple[st
     """Makes the learners of all variants, to see that it can be done, and gives the first."""
     same_hyperparameters(chosen)
     # Each one is called with its own numbers, which it may refuse: later ones are traced.
-    made = [family(given(variant)) for variant in chosen.values()]
+    made = [family(make(variant)) for make in (given, given_again) for variant in chosen.values()]
     holding = [arm for arm in arms if ARMS[arm].pruned != "zero"]
     if holding and made[0].hold is None:
         raise TicketError(

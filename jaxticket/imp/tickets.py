@@ -56,7 +56,7 @@ class Restart(NamedTuple):
       origin: of its lineage.
       trained: params and model state before it was pruned.
       mask: what is left.
-      hyperparameters: of its lineage.
+      hyperparameters: of its lineage, for training again.
       moments: whether it takes the moments of the rewind step.
       keeps_weights: whether it goes on from the trained weights.
       keeps_rate: whether it goes on with the last learning rate.
@@ -297,7 +297,7 @@ def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask, level: i
         origin._replace(initial=()),
         trained,
         mask,
-        lineages.hyperparameters,
+        lineages.retraining_hyperparameters,
         lineages.moments,
         lineages.keeps_weights,
         lineages.keeps_rate,

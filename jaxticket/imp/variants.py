@@ -52,6 +52,9 @@ class Variant:
         `retraining` says; any action in the manner of `jaxticket.rewind`.
       repulsion: λ_r, how strongly a pruned network is repelled from all that its lineage trained
         at the levels before, as `jaxticket.learners.repulsion` says; below 0 attracts.
+      retraining_hyperparameters: what the learner's factory is given instead for all that is
+        trained from level 1 on, in the same structure: another learning rate, say, or no warm-up.
+        The dense networks, and the loss that criteria read, are of `hyperparameters`.
 
     Example:
       >>> Variant(hyperparameters={"learning_rate": 0.1}).rewind_step is None
@@ -70,6 +73,7 @@ class Variant:
     scoring: Scoring | None = None
     action: Action | None = None
     repulsion: float | None = None
+    retraining_hyperparameters: Any = None
 
     def over(self, default: "Variant") -> "Variant":
         """Fills what is `None` from another variant.
@@ -126,6 +130,23 @@ def make_schedules(
 def given(variant: Variant) -> Any:
     """Gives what a variant's learner is made from; `()` where nothing is swept."""
     return () if variant.hyperparameters is None else variant.hyperparameters
+
+
+def given_again(variant: Variant) -> Any:
+    """Gives what the learner of a variant's levels from 1 on is made from.
+
+    Args:
+      variant: of a sweep.
+
+    Returns:
+      Its `retraining_hyperparameters`, or what its dense networks are given.
+
+    Example:
+      >>> given_again(Variant({"learning_rate": 0.1}))
+      {'learning_rate': 0.1}
+    """
+    again = variant.retraining_hyperparameters
+    return given(variant) if again is None else again
 
 
 def same_hyperparameters(chosen: Mapping[str, Variant]) -> list[int]:

@@ -216,7 +216,7 @@ def _choose(recipe: Recipe, given: dict[str, Any]) -> tuple[Recipe, dict[str, An
             )
     fixed: dict[str, Any] = {name: value for name, value in given.items() if is_known(value)}
     if "warmup" in fixed:
-        fixed["warmup"] = Step.iterations(fixed["warmup"])
+        fixed["warmup"] = Step.iterations(np.asarray(fixed["warmup"]).item())
     recipe = dataclasses.replace(recipe, **fixed)
     check_recipe(recipe)
     return recipe, {n: jnp.asarray(value) for n, value in given.items() if n not in fixed}
