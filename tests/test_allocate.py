@@ -52,6 +52,14 @@ def test_ties_break_by_the_lower_index_and_nan_ranks_below_minus_infinity():
         assert chosen.tolist() == sorted(order[:keep])
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_scores_of_any_precision_are_ranked(dtype):
+    scores = jnp.array([0.5, -2.0, 3.0, 0.25, jnp.nan, -jnp.inf], dtype)
+    for keep, best in enumerate(([], [2], [2, 0], [2, 0, 3], [2, 0, 3, 1])):
+        chosen = allocate.keep_highest(scores, jnp.ones(6, bool), keep)
+        assert sorted(best) == np.flatnonzero(chosen).tolist()
+
+
 def tree_of(flat):
     flat = np.asarray(flat)
     return {

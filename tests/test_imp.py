@@ -167,20 +167,32 @@ def test_global_allocation_that_empties_a_layer_is_refused_with_its_name():
         searches.search(learner=learner, allocation=allocate.globally(0.5), arms=("ticket",))
 
 
-def test_a_replicate_that_diverges_is_marked_and_leaves_the_others_alone():
+def poisoned():
+    """Makes a learner whose replicate 1 has a layer of NaN from the beginning."""
     model = cases.handwritten()
-    poisoned = derive(derive(jax.random.key(0), "replicate", 1), "nothing")
+    key_of_it = derive(derive(jax.random.key(0), "replicate", 1), "nothing")
 
     def init(key):
         params, state = model.init(key)
         data = jax.random.key_data(derive(key, "nothing"))
-        bad = jnp.all(data == jax.random.key_data(poisoned))
+        bad = jnp.all(data == jax.random.key_data(key_of_it))
         kernel = params["output"]["kernel"]
         params["output"]["kernel"] = jnp.where(bad, jnp.full_like(kernel, jnp.nan), kernel)
         return params, state
 
-    optimizer = cases.optimizer("adam_scheduled")
-    learner = learners.supervised(model._replace(init=init), optimizer)
+    return learners.supervised(model._replace(init=init), cases.optimizer("adam_scheduled"))
+
+
+def test_a_layer_that_a_diverged_network_loses_stops_nobody():
+    result = searches.search(
+        learner=poisoned(), arms=("ticket",), allocation=allocate.globally(0.5), replicates=2
+    )
+    kept = [result.network("ticket", 2, r).mask["output"]["kernel"].any() for r in (0, 1)]
+    assert kept == [True, False]
+
+
+def test_a_replicate_that_diverges_is_marked_and_leaves_the_others_alone():
+    learner = poisoned()
     result = searches.search(learner=learner, arms=("ticket",))
     assert [record.diverged_steps().tolist() for record in result.records] == [[-1, 0]] * 3
     for level in range(3):

@@ -1,5 +1,6 @@
 """Laws of a population's training loop: snapshots, pieces, what the host is told."""
 
+import dataclasses
 import functools
 import time
 
@@ -51,6 +52,19 @@ def test_snapshots_change_nothing_else():
     chex.assert_trees_all_equal(with_snapshots.training, without.training)
     # Training metrics too: they are added up from the last evaluation on, not averaged twice.
     chex.assert_trees_all_equal(with_snapshots.curves, without.curves)
+
+
+def test_training_metrics_are_means_over_the_steps_since_the_evaluation_before():
+    curves = fit()(networks(1), 1).curves
+    # Evaluated after every step, each mean is that of one step.
+    every = dataclasses.replace(PROTOCOL, evaluate_every=1)
+    each = trainer(LEARNER, train.UNWATCHED, every, cases.data(), Plan("map"))(
+        networks(1), 1
+    ).curves
+    for name in ("train_loss", "train_accuracy"):
+        of_steps = each[name][0]
+        means = [of_steps[1:4].mean(), of_steps[4:7].mean(), of_steps[7]]
+        np.testing.assert_allclose(curves[name][0, 1:], means, rtol=1e-5)
 
 
 def test_pieces_and_padding_leave_no_trace():
@@ -232,3 +246,18 @@ def test_networks_in_training_are_kept_when_it_is_time_and_not_before(monkeypatc
     for passed, due in ((59.0, False), (60.0, True), (5000.0, True)):
         now[0] = 1000.0 + passed
         assert keeping.due is due
+
+
+def test_the_host_looks_every_few_seconds_by_what_the_last_steps_took(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now)
+    here = pace.Pace()
+    here.begin()
+    for steps, seconds, following in ((1, 2.0, 2), (2, 1.0, 10), (10, 60.0, 1)):
+        with here.timing(steps):
+            now += seconds
+        assert here.stop(0, 1000) == following
+    assert here.look()
+    assert not here.look()
+    now += pace.LOOK_EVERY
+    assert here.look()

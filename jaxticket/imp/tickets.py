@@ -348,16 +348,23 @@ def _check_not_empty(setup: Setup, mask: Mask, before: Record, level: int) -> No
     if setup.empty_layers:
         return
     finite = before.diverged_steps() < 0
+    # What a network lost as it diverged stays lost at all levels behind.
+    lost = jax.tree.map(lambda old, new: finite & _any(old) & ~_any(new), before.masks, mask)
     empty = [
         f"{masks.path_string(path)} of {_described(setup, int(index))}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(mask)
-        for index in np.flatnonzero(finite & ~leaf.reshape(leaf.shape[0], -1).any(axis=1))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(lost)
+        for index in np.flatnonzero(leaf)
     ]
     if empty:
         raise MaskError(
             f"level {level} empties {', '.join(empty)}; ask for at most {level} levels, a lower "
             "prune rate, layerwise scope, or for empty layers"
         )
+
+
+def _any(leaf: Any) -> np.ndarray:
+    """Says of each network whether the leaf has a weight left."""
+    return np.asarray(leaf).reshape(len(leaf), -1).any(axis=1)
 
 
 def _described(setup: Setup, index: int) -> str:
