@@ -35,7 +35,7 @@ from jaxticket import (
     types,
 )
 from jaxticket.errors import MaskError, TicketError
-from jaxticket.imp import find_tickets
+from jaxticket.imp import Scoring, Variant, find_tickets
 from jaxticket.optimizers import masked
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
@@ -52,7 +52,9 @@ __all__ = [
     "Model",
     "Plan",
     "Protocol",
+    "Scoring",
     "TicketError",
+    "Variant",
     "allocate",
     "analysis",
     "arms",

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from jaxticket.errors import TicketError
 
 
@@ -20,8 +22,10 @@ class Protocol:
     evaluate_every: int
 
     def __post_init__(self) -> None:
-        """Checks that all three are positive."""
+        """Checks that all three are positive whole numbers."""
         for name, value in dataclasses.asdict(self).items():
+            if not isinstance(value, (int, np.integer)):
+                raise TicketError(f"{name}: got {value!r}, expected a whole number")
             if value < 1:
                 raise TicketError(f"{name}: got {value}, expected at least 1")
 

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import optax
 import searches
 
 from jaxticket import (
+    Examples,
     Plan,
     Protocol,
     allocate,
@@ -18,6 +20,7 @@ from jaxticket import (
     criteria,
     data,
     learned_masks,
+    learners,
     masks,
     models,
     optimizers,
@@ -29,6 +32,7 @@ from jaxticket import (
 )
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
+from jaxticket.records import Memory
 
 KEY = jax.random.key(0)
 PARAMS = {"hidden": {"kernel": np.ones((4, 6), np.float32), "bias": np.ones(6, np.float32)}}
@@ -37,6 +41,18 @@ OTHER = masks.ones({"other": {"kernel": np.ones((4, 6), np.float32)}})
 EMPTY = {"hidden": {"kernel": None, "bias": None}}
 IMAGE = (28, 28, 1)
 DIGITS = data.load("digits")
+
+
+TRAIN = cases.data()["train"]
+LENET = models.lenet_300_100()
+
+
+class Another(Memory):
+    """Holds what another search has kept."""
+
+    def load(self, template):
+        found = searches.finished()
+        return found.origin, found.records[:1]
 
 
 def schedule(allocation, levels=3, mask=MASK):
@@ -152,6 +168,78 @@ ROWS = [
         "variant 'late': rewind step: got 9",
     ),
     ("no training data", lambda: searches.search(data={}), "train"),
+    # What is of another kind.
+    ("a model for a learner", lambda: searches.search(learner=cases.handwritten()), "got a Model"),
+    ("a family alone", lambda: searches.search(learner=lambda rate: None), "and none to give it"),
+    (
+        "hyperparameters for a learner",
+        lambda: searches.search(variants={"a": Variant({"rate": 1.0})}),
+        "hyperparameters of 'a' with a learner that is made already",
+    ),
+    ("a data set", lambda: searches.search(data=DIGITS), "data: got a Dataset, expected splits"),
+    (
+        "a pair of arrays",
+        lambda: searches.search(data={"train": tuple(cases.data()["train"])}),
+        "got batches of the type tuple, expected jaxticket.Examples",
+    ),
+    (
+        "an empty split",
+        lambda: searches.search(data=cases.data() | {"validation": None}),
+        "a split 'validation' without examples",
+    ),
+    (
+        "too few labels",
+        lambda: searches.search(data={"train": Examples(DIGITS.train[0], DIGITS.train[1][:9])}),
+        "a split 'train' whose arrays have 9 and 1257 rows",
+    ),
+    (
+        "a class too many",
+        lambda: searches.search(data={"train": TRAIN._replace(labels=TRAIN.labels + 5)}),
+        "the label 7 in the split 'train', expected 0 to 2: the network has 3 outputs",
+    ),
+    (
+        "images of floats",
+        lambda: searches.search(data={"train": TRAIN._replace(images=TRAIN.images / 255)}),
+        "got float.* images, which would be divided by 255, expected uint8",
+    ),
+    ("an old key", lambda: searches.search(key=jax.random.PRNGKey(0)), "key: got .*typed key"),
+    ("a text for a criterion", lambda: searches.search(criterion="snip"), "the text 'snip'.*by_na"),
+    ("a function for a criterion", lambda: searches.search(criterion=criteria.snip), "snip itself"),
+    ("a rate", lambda: searches.search(allocation=0.2), "allocation: got 0.2, expected an Alloca"),
+    ("a text for a plan", lambda: searches.search(plan="vmap"), "plan: got the text 'vmap'"),
+    ("a text for a store", lambda: searches.search(store="runs/a"), "CheckpointStore"),
+    ("a text for a path", lambda: searches.search(prunable="*/kernel"), "masks.matching"),
+    ("a text for arms", lambda: searches.search(arms="ticket"), "arms: got the text 'ticket'"),
+    ("a text for an action", lambda: searches.search(action="reinit"), "action: got the text"),
+    ("a number for scoring", lambda: searches.search(scoring=500), "scoring: got 500, expected"),
+    ("half a level", lambda: searches.search(levels=2.5), "levels: got 2.5, expected a whole"),
+    ("replicates of text", lambda: searches.search(replicates="2"), "replicates: got the text '2'"),
+    ("half a step", lambda: Protocol(6.5, 4, 3), "steps: got 6.5, expected a whole number"),
+    ("steps of text", lambda: Protocol("5ep", 4, 3), "steps: got '5ep', expected a whole number"),
+    ("a dict for a variant", lambda: searches.search(variants={"a": {}}), "expected an imp.Varian"),
+    (
+        "a variant's criterion",
+        lambda: searches.search(variants={"a": Variant(criterion="snip")}),
+        "criterion of variant 'a': got the text 'snip'",
+    ),
+    (
+        "hyperparameters of text",
+        lambda: searches.search(variants={"a": Variant("fast")}),
+        "hyperparameters of variant 'a': got the text 'fast', expected numbers",
+    ),
+    ("an optimizer's name", lambda: learners.supervised(LENET, "adam"), "optimizer: got a str"),
+    ("no optimizer", lambda: learners.supervised(LENET, optax.adam), "optimizer: got a function"),
+    ("no model", lambda: learners.supervised(optax.adam, optax.adam(0.1)), "model: got a function"),
+    (
+        "the store of another key",
+        lambda: searches.search(key=jax.random.key(9), store=Another()),
+        "store: holds networks of other initial weights",
+    ),
+    (
+        "the store of other steps",
+        lambda: searches.search(protocol=Protocol(7, 4, 3), store=Another()),
+        "store: holds networks that were evaluated at the steps 0, 3, 6, expected 0, 3, 6, 7",
+    ),
     ("repulsion", lambda: searches.search(repulsion=float("nan")), "repulsion"),
     (
         "masked without params",

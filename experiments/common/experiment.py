@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,11 @@ from rich.console import Console, RenderableType
 
 from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
-from experiments.common.configuration import Configuration, check_configuration
+from experiments.common.configuration import Configuration, Reading, check_configuration
 from experiments.common.disk import check_disk, predict
-from experiments.common.distributed import join
+from experiments.common.distributed import check_hosts, join
 from experiments.common.problem import Problem, Variants, make_problem, recipe_family
-from experiments.common.reopening import Source, adopt, check_choice, one_of, open_source
+from experiments.common.reopening import Source, adopt, check_choice, one_of
 from experiments.common.report import make_console, results_tables
 from experiments.common.searching import check_sweep, lay_out, search_of
 from experiments.common.session import complete, device_line, execute, report, thin
@@ -26,7 +27,7 @@ from jaxticket.analysis import Claim
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
-from jaxticket.population import Plan, use_all_cores
+from jaxticket.population import Plan, check_plan_name, use_all_cores
 from jaxticket.precision import check_precision
 from jaxticket.records import Result
 from jaxticket.runs import RunDirectory, to_dataset
@@ -141,16 +142,40 @@ def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any
     config = parse(experiment.presets, program, experiment.description, arguments)
     check_verify(experiment.name, config)
     _check_keep(experiment, config)
-    source = open_source(config)
-    if source is not None:
+    source = None
+    if isinstance(config, Reading) and config.run is not None:
+        # Reading checkpoints starts JAX, whose devices and hosts cannot be chosen any more then.
+        _start(config)
+        source = Source(config.run)
         config = adopt(config, source)
     check_configuration(config)
     experiment.check(config)
+    if source is None:
+        _start(config)
+    check_precision(config.precision, _backend())
+    return config, source
+
+
+def _start(config: Any) -> None:
+    """Makes JAX as the configuration says: its cache, its devices and its hosts."""
+    check_plan_name(config.plan)
+    check_hosts(config.hosts, config.plan)
     use_compilation_cache()
     use_all_cores(config.plan)
     join(config.hosts)
-    check_precision(config.precision, jax.default_backend())
-    return config, source
+
+
+def _backend() -> str:
+    """Starts JAX's backend."""
+    try:
+        return jax.default_backend()
+    except (AssertionError, RuntimeError) as error:
+        line = " ".join(str(error).split())[:200]
+        said = f" ({line})" if line else ""
+        raise TicketError(
+            f"JAX: cannot start on {os.environ.get('JAX_PLATFORMS') or 'this machine'}{said}; "
+            "install JAX for it (docs/scaling.md), or unset JAX_PLATFORMS"
+        ) from None
 
 
 def _check_keep(experiment: Experiment, config: Any) -> None:

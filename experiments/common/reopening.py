@@ -2,16 +2,14 @@
 
 import dataclasses
 import importlib
-import types
-import typing
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.common.configuration import Config, Configuration, Reading, ReadingOne
+from experiments.common.configuration import Config, Configuration, ReadingOne
 from experiments.common.listing import questions
 from jaxticket.errors import TicketError, unknown
-from jaxticket.recipes import Step
+from jaxticket.recipes.reading import read_fields
 from jaxticket.records import Dropped, Origin, Record, Result, Template
 from jaxticket.runs import CheckpointReader, Run, load
 
@@ -124,45 +122,14 @@ def _experiment(run: Run) -> "Experiment":
 
 def _decode(kind: type, written: dict[str, Any], path: Path) -> Any:
     """Makes a configuration of what was written of it; fields that are newer have their default."""
-    hints = typing.get_type_hints(kind)
     science = [f.name for f in dataclasses.fields(kind) if f.metadata.get("science", True)]
     try:
-        given = {name: _value(hints[name], written[name]) for name in science if name in written}
-        return kind(**given)
-    except (TypeError, ValueError, TicketError) as error:
+        return read_fields(kind, written, science)
+    except (TypeError, ValueError) as error:
         raise TicketError(
             f"--run {path}: its config.json does not read as one of this version ({error}); make "
             "the run again"
         ) from None
-
-
-def _value(hint: Any, written: Any) -> Any:
-    """Reads one value back from JSON by the type of its field."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-        return None if written is None else _value(inner[0], written)
-    if typing.get_origin(hint) is tuple:
-        return tuple(_value(typing.get_args(hint)[0], one) for one in written)
-    if hint is Step:
-        return Step.parse(written)
-    return hint(written)
-
-
-def open_source(config: Any) -> Source | None:
-    """Opens the run that a configuration names.
-
-    Args:
-      config: any configuration.
-
-    Returns:
-      The run; `None` if the experiment makes its own tickets.
-
-    Raises:
-      TicketError: if it cannot be measured.
-    """
-    if not isinstance(config, Reading) or config.run is None:
-        return None
-    return Source(config.run)
 
 
 def check_choice(config: Any, source: Source | None, names: Collection[str]) -> None:

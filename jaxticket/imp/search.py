@@ -15,13 +15,16 @@ from jaxticket.costs import Ledger
 from jaxticket.criteria import magnitude
 from jaxticket.criteria.base import Criterion
 from jaxticket.errors import TicketError
+from jaxticket.imp.arguments import check_kinds
 from jaxticket.imp.controls import train_controls
+from jaxticket.imp.examples import check_data
+from jaxticket.imp.kept import check_kept
 from jaxticket.imp.lineages import Lineages, make_lineages
 from jaxticket.imp.monitor import monitor
 from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup
-from jaxticket.imp.tickets import check_kept, train_tickets
+from jaxticket.imp.tickets import train_tickets
 from jaxticket.imp.variants import (
     Pruning,
     Retraining,
@@ -130,7 +133,9 @@ def find_tickets(
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
       streaming: whether the host feeds the training split to the device, which changes no result;
         `None` decides by its size, as `jaxticket.trainer.placement.place` says.
-      store: keeps what is finished and gives it back in the next call; nothing if `None`.
+      store: keeps what is finished and gives it back in the next call; nothing if `None`. It is
+        for one search: names, steps and initial weights are compared with what it holds, which
+        does not tell one optimizer or criterion from another.
       ledger: counts seconds, steps and networks, for `jaxticket.costs.account`.
       on_progress: called at every evaluation, and every few seconds in between.
       keep_every: seconds of training after which the store is given what is partway.
@@ -152,10 +157,9 @@ def find_tickets(
     Source: 1803.03635, section 1, strategy 1; 1912.05671, section 2, for k > 0; 2003.02389,
     section 2, for the other ways of retraining.
     """
+    check_kinds(locals())  # What was given, since nothing else has a name yet.
     if replicates < 1:
         raise TicketError(f"replicates: got {replicates}, expected at least 1")
-    if "train" not in data:
-        raise TicketError(f"data: got splits {list(data)}, expected one named train among them")
     if variants is not None and not variants:
         raise TicketError("variants: got none, expected at least one, or None without a sweep")
     default = Variant(
@@ -171,7 +175,9 @@ def find_tickets(
     )
     chosen = variants or {"": Variant()}
     family, keys = as_family(learner), replicate_keys(key, replicates)
+    _check_swept(learner, chosen)
     made = _first_learner(family, chosen, check_arms(arms))
+    check_data(data, made)
     dense = _dense_mask(made, keys[0], prunable)
     lineages = make_lineages(
         chosen, default, keys, dense, levels, protocol, empty_layers=empty_layers
@@ -206,7 +212,7 @@ def _search(
     """Trains what the store lacks: the ticket's levels, then all controls."""
     with setup.ledger.phase("checkpoint"):
         origin, records = store.load(setup.template())
-        check_kept(setup, records)
+        check_kept(setup, origin, records)
     resumed = _networks(setup, records)
     train = make_trainer(
         repelling(setup.family),
@@ -221,6 +227,21 @@ def _search(
     setup.ledger.networks += _networks(setup, records) - resumed
     schedules, size = setup.lineages.schedules, sum(masks.sizes(dense).values())
     return Result(setup.arms, setup.levels, setup.replicates, schedules, size, origin, records)
+
+
+def _check_swept(learner: Learner | Family, chosen: Mapping[str, Variant]) -> None:
+    """Refuses hyperparameters that would change nothing, and a family that is given none."""
+    swept = [name for name, variant in chosen.items() if variant.hyperparameters is not None]
+    if swept and isinstance(learner, Learner):
+        raise TicketError(
+            f"variants: got hyperparameters of {swept[0]!r} with a learner that is made already, "
+            "which would ignore them; give a function from hyperparameters to a Learner"
+        )
+    if not swept and not isinstance(learner, Learner):
+        raise TicketError(
+            "learner: got a function from hyperparameters, and none to give it; call it, or give "
+            "variants with hyperparameters"
+        )
 
 
 def _first_learner(family: Family, chosen: Mapping[str, Variant], arms: tuple[str, ...]) -> Learner:

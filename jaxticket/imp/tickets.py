@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxticket import masks
 from jaxticket.criteria.base import Evidence
-from jaxticket.errors import MaskError, TicketError
+from jaxticket.errors import MaskError
 from jaxticket.imp.monitor import Monitor, checked, kept_source, source_of
 from jaxticket.imp.repelling import repeller
 from jaxticket.imp.setup import Setup, make_record
@@ -142,8 +142,8 @@ def train_tickets(
             setup, source_of(setup, origin.rewound), before.params, before.model_state
         )
         compared = checked(networks, trained, before.masks, source)
-        check(_names(setup, level), compared, setup.ticket_size)
-        done[level] = make_record(_names(setup, level), trained, mask)
+        check(names_of(setup, level), compared, setup.ticket_size)
+        done[level] = make_record(names_of(setup, level), trained, mask)
         if not kept:
             _keep(setup, done[level], records, store)
     return origin
@@ -166,9 +166,7 @@ def _train_dense(
     """Trains the dense networks, each once, and hands them to their lineages."""
     lineages, rows = setup.lineages, setup.lineages.dense_lineages
     given = jax.tree.map(lambda leaf: leaf[rows], lineages.hyperparameters)
-    with setup.ledger.phase("start"):
-        init_all = setup.over(lambda one: setup.family(one[0]).init(one[1]), setup.ticket_size)
-        states = init_all((given, lineages.keys[rows]))
+    states = initial_states(setup, rows)
     mask = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(rows), axis=0), dense)
     end = setup.protocol.steps
     fine_tunes = lineages.keeps_rate.any()
@@ -183,8 +181,24 @@ def _train_dense(
     rewound = _each_at(trained.snapshots, lineages.begins, lineages.dense)
     final = own(trained.snapshots[end]) if fine_tunes else ()
     expanded = trained._replace(training=own(trained.training), curves=own(trained.curves))
-    record = make_record(_names(setup, 0), expanded, own(mask))
+    record = make_record(names_of(setup, 0), expanded, own(mask))
     return Origin(own(states.params), rewound, final), record
+
+
+def initial_states(setup: Setup, rows: np.ndarray) -> Any:
+    """Makes the learner's states that lineages begin with.
+
+    Args:
+      setup: what was chosen.
+      rows: `int64[n]`, which lineages.
+
+    Returns:
+      States along axis 0.
+    """
+    given = jax.tree.map(lambda leaf: leaf[rows], setup.lineages.hyperparameters)
+    with setup.ledger.phase("start"):
+        init_all = setup.over(lambda one: setup.family(one[0]).init(one[1]), setup.ticket_size)
+        return init_all((given, setup.lineages.keys[rows]))
 
 
 def _from_zero(setup: Setup, rows: np.ndarray) -> Any:
@@ -201,35 +215,11 @@ def _each_at(snapshots: dict[int, Any], steps: np.ndarray, rows: np.ndarray) -> 
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
-def _names(setup: Setup, level: int) -> list[Coordinate]:
+def names_of(setup: Setup, level: int) -> list[Coordinate]:
+    """Names the networks of a level of the ticket, in the order of their lineages."""
     lineages = setup.lineages
     pairs = map(lineages.name, range(lineages.number))
     return [Coordinate("ticket", level, replicate, variant) for variant, replicate in pairs]
-
-
-def check_kept(setup: Setup, records: list[Record]) -> None:
-    """Refuses what another search has kept: rows are taken for lineages by their place.
-
-    Args:
-      setup: what was chosen.
-      records: from the store.
-
-    Raises:
-      TicketError: if they are not this search's.
-    """
-    for record in records:
-        level = record.levels[0]
-        names = _names(setup, level)
-        if record.arms[0] != "ticket" or list(record.coordinates) == names:
-            continue
-        there, wanted = (
-            list(dict.fromkeys(n.variant for n in c)) for c in (record.coordinates, names)
-        )
-        raise TicketError(
-            f"store: holds {len(record.arms)} networks of the variants {there} at level {level}, "
-            f"expected {len(names)} of {wanted}, in this order; give the store to the search that "
-            "made it, or use a new one"
-        )
 
 
 def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> None:

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxticket import axes, masks
+from jaxticket.errors import TicketError
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner, Penalty
 from jaxticket.learners.losses import Loss
@@ -62,7 +63,11 @@ def supervised(
       evaluation_batch_size: examples evaluated at a time, which bounds memory.
 
     Returns:
-      The learner; batches and splits are `Examples`, metrics are `loss` and `accuracy`.
+      The learner; batches and splits are `Examples`, metrics are `loss` and `accuracy`. It refuses
+      images that are no bytes unless `preprocess` is given.
+
+    Raises:
+      TicketError: for a model or an optimizer that is none.
 
     Example:
       >>> model = Model(
@@ -74,6 +79,16 @@ def supervised(
       >>> learner.init(jax.random.key(0)).params["w"].shape
       (4, 2)
     """
+    if not isinstance(model, Model):
+        raise TicketError(
+            f"model: got a {type(model).__name__}, expected a Model(init, apply); "
+            "models.from_linen and models.from_nnx adapt Flax"
+        )
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TicketError(
+            f"optimizer: got a {type(optimizer).__name__}, expected an optax transformation, such "
+            "as optax.adam(1e-3)"
+        )
     return _Supervised(
         model, optimizer, preprocess, loss, augment, penalty, evaluation_batch_size
     ).learner()
@@ -93,7 +108,7 @@ class _Supervised:
 
     def learner(self) -> Learner:
         minimised = Objective(
-            prepare=lambda batch: self.preprocess(batch.images),
+            prepare=lambda batch: self.preprocess(self._checked(batch).images),
             apply=self.model.apply,
             loss=self._losses,
         )
@@ -114,6 +129,7 @@ class _Supervised:
     def step(
         self, state: TrainState, mask: Mask, batch: Examples, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
+        self._checked(batch)
         if self.augment is not None:
             batch = self.augment(derive(key, "augment"), batch)
         minimised = functools.partial(self._minimised, state=state, batch=batch, key=key)
@@ -136,12 +152,30 @@ class _Supervised:
         total = value if self.penalty is None else value + self.penalty(params, state.model_state)
         return total, ({"loss": value, "accuracy": correct}, new_state)
 
+    def _checked(self, batch: Any) -> Any:
+        """Refuses what is no labelled images, or would be taken for bytes."""
+        if not isinstance(batch, (Examples, Mixed)):
+            raise TicketError(
+                f"data: got batches of the type {type(batch).__name__}, expected "
+                "jaxticket.Examples(images, labels); others need a Learner of their own"
+            )
+        # Augmentation may have mixed bytes, which are floats then.
+        raw = isinstance(batch, Examples) and self.augment is None
+        if raw and self.preprocess is unit_interval and batch.images.dtype != jnp.uint8:
+            raise TicketError(
+                f"data: got {batch.images.dtype} images, which would be divided by 255, expected "
+                "uint8; give supervised(..., preprocess=lambda images: images) if they are scaled"
+            )
+        return batch
+
     def _losses(self, logits: Array, batch: Examples | Mixed) -> Array:
         return over_labels(lambda y: self.loss(logits, y), batch)
 
     def evaluate(self, state: TrainState, mask: Mask, examples: Examples) -> Metrics:
         params = _held(masks.apply(state.params, mask), state.held)
         examples = jax.tree.map(jnp.asarray, examples)
+
+        self._checked(examples)
 
         def per_example(chunk: Examples) -> Metrics:
             chunk = axes.share_out(chunk)

@@ -1,0 +1,76 @@
+"""Whether what a store holds is of the search that it is given to."""
+
+import jax
+import numpy as np
+
+from jaxticket.errors import TicketError
+from jaxticket.imp.setup import Setup
+from jaxticket.imp.tickets import initial_states, names_of
+from jaxticket.records import Origin, Record
+
+_APART = 1e-3
+"""Between initial weights that other machines or versions may draw otherwise in the last bits."""
+
+
+def check_kept(setup: Setup, origin: Origin | None, records: list[Record]) -> None:
+    """Refuses what another search has kept, as far as it can be told.
+
+    Its networks must have the names of this search's, its curves the steps, and the first one
+    the initial weights that its key gives. Optimizers and criteria are functions, which cannot
+    be compared: a store is for one search.
+
+    Args:
+      setup: what was chosen.
+      origin: from the store.
+      records: from the store.
+
+    Raises:
+      TicketError: if they are not this search's.
+    """
+    for record in records:
+        _check_names(setup, record)
+    if records:
+        _check_steps(setup, records[0])
+    if origin is not None:
+        _check_initial(setup, origin)
+
+
+def _check_names(setup: Setup, record: Record) -> None:
+    """Compares the networks of a level: rows are taken for lineages by their place."""
+    level = record.levels[0]
+    names = names_of(setup, level)
+    if record.arms[0] != "ticket" or list(record.coordinates) == names:
+        return
+    there, wanted = (list(dict.fromkeys(n.variant for n in c)) for c in (record.coordinates, names))
+    raise _other(
+        f"{len(record.arms)} networks of the variants {there} at level {level}",
+        f"{len(names)} of {wanted}, in this order",
+    )
+
+
+def _check_steps(setup: Setup, record: Record) -> None:
+    steps, wanted = record.steps.tolist(), list(setup.protocol.boundaries())
+    if steps != wanted:
+        raise _other(f"networks that were evaluated at the steps {_few(steps)}", _few(wanted))
+
+
+def _check_initial(setup: Setup, origin: Origin) -> None:
+    mine = initial_states(setup, np.zeros(1, np.int64)).params
+    there = jax.tree.map(lambda leaf: leaf[:1], origin.initial)
+    # A network that begins with NaN is itself.
+    same = jax.tree.map(lambda a, b: np.allclose(a, b, _APART, _APART, equal_nan=True), mine, there)
+    if not all(jax.tree.leaves(same)):
+        raise _other("networks of other initial weights", "those that this key and learner give")
+
+
+def _other(there: str, wanted: str) -> TicketError:
+    return TicketError(
+        f"store: holds {there}, expected {wanted}; give the store to the search that made it, or "
+        "use a new one"
+    )
+
+
+def _few(steps: list[int]) -> str:
+    """Shows no more than the first and the last of many steps."""
+    shown = [str(step) for step in steps]
+    return ", ".join(shown if len(shown) < 7 else [*shown[:3], "...", shown[-1]])
