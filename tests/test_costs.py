@@ -10,6 +10,7 @@ import searches
 
 from jaxticket import Plan, costs
 from jaxticket.costs import Ledger, account, flops_of, ledger
+from jaxticket.records import Memory
 
 
 @pytest.fixture
@@ -77,6 +78,18 @@ def test_a_search_counts_every_step_and_network(monkeypatch):
     found = account(book, limit=1e12)
     assert found.flops_a_second == found.network_steps_a_second * found.flops_a_step
     assert found.share_of_limit == found.flops_a_second / 1e12
+
+
+def test_a_search_that_goes_on_counts_only_what_it_trains():
+    class Begun(Memory):
+        def load(self, template):
+            return searches.finished().origin, searches.finished().records[:2]
+
+    book = Ledger()
+    with book:
+        searches.search(ledger=book, store=Begun())
+    # Two replicates: the ticket's last level, and two levels of three controls.
+    assert book.networks == 2 * (1 + 2 * 3)
 
 
 def test_the_arithmetic_of_a_step_is_that_of_its_matrix_products():

@@ -211,6 +211,11 @@ def test_a_broken_contract_is_named_with_the_network_and_the_leaf(choices, messa
         search(**choices)
 
 
+def fewer(setup):
+    """Makes masks that keep nothing."""
+    return lambda start: jax.tree.map(jnp.zeros_like, start.ticket_mask)
+
+
 @pytest.mark.parametrize(
     ("place", "name", "broken_one", "message"),
     [
@@ -222,6 +227,7 @@ def test_a_broken_contract_is_named_with_the_network_and_the_leaf(choices, messa
             "contract 2 .* by shuffle level 1 .* are kept, expected",
         ),
         ("MASK_RULES", "dense", "ticket", "contract 2 .* by dense level 1 .* are kept, expected"),
+        ("MASK_RULES", "shuffle", fewer, "contract 2 .* by shuffle level 1 .*: 0 are kept, expect"),
     ],
 )
 def test_controls_are_held_to_the_contracts_of_their_arms(
@@ -239,6 +245,12 @@ def test_masks_that_are_made_anew_at_every_level_need_not_be_nested():
     for when in made:
         first, second = (flat(result.network("ticket", n, 0, when).mask) for n in (1, 2))
         assert any((second[path] & ~first[path]).any() for path in first)
+
+
+def test_one_shot_pruning_alone_begins_with_the_dense_mask_at_every_level():
+    result = search(criterion=criteria.random(), pruning="oneshot", arms=("ticket",))
+    first, second = (flat(result.network("ticket", n, 0).mask) for n in (1, 2))
+    assert any((second[path] & ~first[path]).any() for path in first)
 
 
 class Kept(Memory):

@@ -153,6 +153,10 @@ def test_corruptions_spoil_labels_or_pixels_and_nothing_else():
 STREAM = Stream(90, lambda places: SPLIT.images[places], lambda load, n: map(load, range(n)))
 
 
+def test_a_single_example_can_be_scored_with():
+    assert draw_scoring(Scoring(1, balanced=False), SPLIT, KEYS).labels.shape == (len(KEYS), 1)
+
+
 @pytest.mark.parametrize(
     ("scoring", "split", "message"),
     [
@@ -243,3 +247,13 @@ def test_a_schedule_may_empty_layers_but_not_the_network():
     assert [kept["a"] for kept in counts] == [2, 1, 0]
     with pytest.raises(MaskError, match="empties a, b at level 5 of 8"):
         prune.schedule(allocation, mask, 9, empty_layers=True)
+
+
+def test_a_level_may_prune_nothing_only_where_that_was_asked_for():
+    allocation, mask = allocate.globally((0.5, 0.49, 0.1)), {"w": np.ones(10, bool)}
+    with pytest.raises(MaskError, match="prunes nothing at level 2 of 3, where 5 weights are left"):
+        prune.schedule(allocation, mask, 4)
+    counts = prune.schedule(allocation, mask, 4, idle_levels=True)
+    assert [kept["*"] for kept in counts] == [10, 5, 5, 1]
+    with pytest.raises(MaskError, match=r"empties \* at level 3 of 3"):
+        prune.schedule(allocate.globally((0.5, 0.49, 0.01)), mask, 4, idle_levels=True)

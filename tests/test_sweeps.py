@@ -220,6 +220,12 @@ def test_a_frozen_network_computes_with_its_initial_weights():
             assert frozen.curves["validation_loss"][0] != ticket.curves["validation_loss"][0]
 
 
+def test_a_network_is_frozen_whatever_other_arms_there_are():
+    result = searches.search(arms=("ticket", "frozen"), levels=2, replicates=1)
+    frozen, dense = result.network("frozen", 1, 0), result.network("ticket", 0, 0)
+    assert frozen.curves["validation_loss"][0] == dense.curves["validation_loss"][0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["vmap_on_1", "vmap_on_2", "map_on_2"])
 def test_other_plans_give_the_same_sweep(plan):

@@ -352,7 +352,7 @@ def _check_not_empty(setup: Setup, mask: Mask, before: Record, level: int) -> No
         )
 
 
-def _any(leaf: Any) -> np.ndarray:
+def _any(leaf: Any) -> Any:
     """Says of each network whether the leaf has a weight left."""
     return np.asarray(leaf).reshape(len(leaf), -1).any(axis=1)
 
