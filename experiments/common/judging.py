@@ -1,6 +1,6 @@
 """Tests of claims that read what a run may lack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray
@@ -22,8 +22,8 @@ def judged(judge: Callable[..., Evidence], *values: Values) -> Callable[[xarray.
       `test(results) -> evidence`.
 
     Example:
-      >>> lacking = judged(lambda numbers: Evidence(0.0, None, True), lambda results: "a level")
-      >>> lacking(xarray.Dataset()).measured
+      >>> test = judged(lambda numbers: Evidence(0.0, None, True), lambda results: "a level")
+      >>> test(xarray.Dataset()).measured
       'not computable: needs a level'
     """
 
@@ -33,3 +33,20 @@ def judged(judge: Callable[..., Evidence], *values: Values) -> Callable[[xarray.
         return not_computable(f"needs {missing[0]}") if missing else judge(*found)
 
     return test
+
+
+def lacking(needs: Mapping[str, bool]) -> Evidence | None:
+    """Says what a run lacks of all that a claim needs.
+
+    Args:
+      needs: in words, whether the run has it.
+
+    Returns:
+      Evidence that nothing can be computed; `None` if nothing is missing.
+
+    Example:
+      >>> lacking({"the arm reinit": True, "5 levels": False}).measured
+      'not computable: needs 5 levels'
+    """
+    missing = [words for words, there in needs.items() if not there]
+    return not_computable(f"needs {' and '.join(missing)}") if missing else None

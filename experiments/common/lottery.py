@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray
 
+from experiments.common.judging import lacking
 from jaxticket.analysis import Claim, Interval, at_early_stop
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
 from jaxticket.arms import ARMS
@@ -127,8 +128,10 @@ def beats_oneshot(percent: float) -> Claim:
 
     def test(results: xarray.Dataset) -> Evidence:
         levels = np.flatnonzero(results["density"].values <= percent / 100).tolist()
-        if "oneshot" not in results["arm"] or len(levels) == 0:
-            return not_computable(f"needs the arm oneshot and a density of {percent:g} % or less")
+        needs = {"the arm oneshot": "oneshot" in results["arm"]}
+        missing = lacking(needs | {f"a density of {percent:g} % or less": len(levels) > 0})
+        if missing is not None:
+            return missing
         gaps = [_accuracy(results, "ticket", n, "oneshot", n) for n in levels]
         return at_least(np.mean(gaps, axis=0), TOLERANCE)
 
@@ -158,8 +161,11 @@ def falls_below_later(levels_later: int) -> Claim:
         return float(ticket - reinit)
 
     def test(results: xarray.Dataset) -> Evidence:
-        if "reinit" not in results["arm"] or results.sizes["level"] < levels_later + 2:
-            return not_computable(f"needs the arm reinit and {levels_later + 2} levels")
+        enough = results.sizes["level"] >= levels_later + 2
+        needs = {"the arm reinit": "reinit" in results["arm"]}
+        missing = lacking(needs | {f"{levels_later + 2} levels": enough})
+        if missing is not None:
+            return missing
         values = at_early_stop(results, METRIC)
         difference = (values - values.sel(level=0)).sel(arm=["ticket", "reinit"])
         whole = difference.transpose("arm", "level", "replicate").values

@@ -51,6 +51,8 @@ def _one_line(printed: str) -> str:
     # The title is in the upper edge, or, drawn without box characters, a section of its own.
     message, *more = sections if printed.lstrip().startswith("╭") else sections[1:]
     message = _CONVERSIONS.sub("got ", message.removeprefix("Error parsing ").removesuffix("."))
+    if re.search(r"Unrecognized options: (it|ep)\b", message):
+        return f"{message}; write a number and its unit without a space, such as 600it"
     for section in more:
         options = re.findall(r"(?<!\S)--[\w.-]+", section)
         if section.startswith("Perhaps you meant") and options:

@@ -7,6 +7,7 @@ import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
+from experiments.common.judging import lacking
 from jaxticket.analysis import Claim, at_early_stop, mean_interval
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
 
@@ -129,8 +130,12 @@ def _claim(
         chosen = at_best_rates(results)
         density = 100 * chosen["density"].values
         level = int(np.abs(density - percent).argmin())
-        if abs(density[level] - percent) > 0.1 * percent or arm not in chosen["arm"]:
-            return not_computable(f"needs the arm {arm} and a level at {percent:g} %")
+        near = bool(abs(density[level] - percent) <= 0.1 * percent)
+        missing = lacking(
+            {f"the arm {arm}": arm in chosen["arm"], f"a level at {percent:g} %": near}
+        )
+        if missing is not None:
+            return missing
         values = at_early_stop(chosen, "test_accuracy")
         read = lambda arm, level: values.sel(arm=arm, level=level).values  # noqa: E731
         found = read("ticket", level), read("ticket", 0), read(arm, level)

@@ -312,7 +312,7 @@ class RunDirectory:
             if there["config"].get(name, mine["config"][name]) != mine["config"][name]
         ]
         if there["experiment"] != mine["experiment"]:
-            faults.insert(0, f"experiment {there['experiment']!r} there")
+            faults = [f"experiment {there['experiment']!r} there"]
         if faults:
             raise TicketError(
                 f"--out {self.path}: belongs to another configuration ({'; '.join(faults)}); "
