@@ -33,7 +33,7 @@ ROWS = [
     ("lenet", ["--dropout", "0.5", "--model", "resnet_20"], "dropout"),
     ("lenet", ["--schedule", "step", "--drops", "70it"], "--drops"),
     ("lenet", ["--warmup", "61it"], "--warmup"),
-    ("lenet", ["--steps", "60", "it"], "without a space, such as 600it|unit"),
+    ("lenet", ["--steps", "60", "it"], "without a space, such as 600it"),
     ("lenet", ["--model", "resnet_20", "--batch-size", "1"], "--batch-size"),
     ("lenet", ["--model", "vgg_11"], "vgg_11"),
     ("lenet", ["--batch-size", "2000"], "batch size: got 2000, expected at most the 1257"),
