@@ -4,6 +4,10 @@ A kernel stands for the matrix W of shape (inputs, outputs), all its axes but th
 into inputs. A layer is a (partial) isometry if all singular values of what remains of W are equal:
 W W^T = g² I or W^T W = g² I, whichever is the smaller, with a gain g that makes up for what the
 activation takes away.
+
+Leaves of fewer than two axes, such as biases, are no matrices: where they are prunable they are
+masked and keep their values. Whatever the precision of the params, all is computed in `float32` at
+least and rounded once.
 """
 
 from collections.abc import Callable
@@ -17,6 +21,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from jaxticket import masks
 from jaxticket.keys import derive
 from jaxticket.masks.prunable import path_string
+from jaxticket.precision import at_least_single
 from jaxticket.types import Mask, Params
 
 RELU_GAIN = 2**0.5
@@ -34,7 +39,8 @@ def orthogonalize(params: Params, mask: Mask, *, gain: float) -> Params:
 
     Args:
       params: float leaves.
-      mask: which weights are kept; leaves that are not prunable are left as they are.
+      mask: which weights are kept; leaves that are not prunable are left as they are, and those of
+        fewer than two axes are only masked.
       gain: g, 1 for linear layers, √2 before a ReLU.
 
     Returns:
@@ -70,7 +76,8 @@ def approximate_isometry(
 
     Args:
       params: float leaves, where Adam begins.
-      mask: which weights are kept, any mask; leaves that are not prunable are left as they are.
+      mask: which weights are kept, any mask; leaves that are not prunable are left as they are, and
+        those of fewer than two axes are only masked.
       gain: g, 1 for linear layers, √2 before a ReLU.
       steps: of Adam.
       learning_rate: of Adam, constant, in units of W / g.
@@ -158,7 +165,8 @@ def sparsity_aware(key: PRNGKeyArray, initial: Params, fresh: Params, mask: Mask
     Args:
       key: decides the weights.
       initial: unused.
-      fresh: a new initialisation, of which all leaves that are not prunable are taken.
+      fresh: a new initialisation, of which all leaves are taken that are not prunable or have fewer
+        than two axes.
       mask: which weights are kept; fan_in_j is how many of unit j, the last axis.
 
     Returns:
@@ -175,19 +183,22 @@ def sparsity_aware(key: PRNGKeyArray, initial: Params, fresh: Params, mask: Mask
     del initial
 
     def drawn(path: tuple[Any, ...], leaf: Array, kept: Array | None) -> Array:
-        if kept is None:
+        if kept is None or leaf.ndim < 2:
             return leaf
-        inputs = jnp.sum(_matrix(kept), axis=0, dtype=jnp.int32)
-        deviation = jnp.sqrt(2 / jnp.maximum(inputs, 1).astype(leaf.dtype))
-        normal = jax.random.normal(derive(key, path_string(path)), leaf.shape, leaf.dtype)
-        return normal * deviation.reshape((1,) * (leaf.ndim - 1) + (-1,))
+        inputs, dtype = jnp.sum(_matrix(kept), axis=0, dtype=jnp.int32), at_least_single(leaf).dtype
+        deviation = jnp.sqrt(2 / jnp.maximum(inputs, 1).astype(dtype))
+        normal = jax.random.normal(derive(key, path_string(path)), leaf.shape, dtype)
+        return (normal * deviation.reshape((1,) * (leaf.ndim - 1) + (-1,))).astype(leaf.dtype)
 
     return masks.apply(jax.tree_util.tree_map_with_path(drawn, fresh, mask), mask)
 
 
 def _by_matrix(change: Callable[[Array, Array], Array], params: Params, mask: Mask) -> Params:
     def changed(leaf: Any, kept: Any) -> Any:
-        return leaf if kept is None else change(jnp.asarray(leaf), jnp.asarray(kept))
+        if kept is None or jnp.ndim(leaf) < 2:
+            return leaf
+        leaf = jnp.asarray(leaf)
+        return change(at_least_single(leaf), jnp.asarray(kept)).astype(leaf.dtype)
 
     return masks.apply(jax.tree.map(changed, params, mask), mask)
 

@@ -16,10 +16,11 @@ def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformat
     """Wraps an optimizer so that pruned weights and their moments are exactly zero.
 
     With mask m, gradient g, params θ and moments μ the wrapped optimizer sees m ⊙ g, m ⊙ θ and
-    m ⊙ μ; its update is kept where m holds and is −θ elsewhere, so that a pruned weight becomes
-    exactly 0.0 even if it was not before. Its moments are then those of a weight at zero that
-    never had a gradient: exactly 0.0, unless the optimizer itself adds noise to moments, in
-    which case `mask_moments` clears the last step's.
+    m ⊙ μ; its update is kept where m holds and is −θ elsewhere, so that a pruned weight that is
+    finite becomes exactly 0.0 even if it was not before. One that is not becomes NaN, since
+    updates are added: set it to zero with `masks.apply` first. Its moments are then those of a
+    weight at zero that never had a gradient: exactly 0.0, unless the optimizer itself adds noise
+    to moments, in which case `mask_moments` clears the last step's.
 
     Args:
       optimizer: any optax transformation.
@@ -78,7 +79,8 @@ def mask_moments(
       mask: which weights are kept.
 
     Returns:
-      The state; arrays that are not shaped like their weight (factored moments) are untouched.
+      The state; arrays that are not shaped like their weight (factored moments) are untouched, and
+      so is `optax.MaskedNode`, where a transformation has no moments of a weight.
 
     Example:
       >>> tx, params = optax.trace(0.9), {"w": jnp.ones(2)}
@@ -86,7 +88,7 @@ def mask_moments(
       >>> mask_moments(tx, state, {"w": jnp.array([True, False])}).trace["w"].tolist()
       [1.0, 0.0]
     """
-    return optax.tree.map_params(optimizer, _keep_leaf, state, mask)
+    return optax.tree.map_params(optimizer, _keep_leaf, state, mask, is_leaf=_is_hole)
 
 
 def restart(
@@ -116,8 +118,13 @@ def restart(
     Source: 1912.05671, section 2 rewinds the schedule with the weights; that moments restart
     is this project's default, stated because open_lth restarts them unasked.
     """
+    # One mark for all of a moment: a NamedTuple that it is made of is no part of the state.
     shaped_like_params = optax.tree.map_params(
-        optimizer, lambda _: True, state, transform_non_params=lambda _: False
+        optimizer,
+        lambda _: True,
+        state,
+        transform_non_params=lambda _: False,
+        is_leaf=lambda _: True,
     )
     return _merge(shaped_like_params, state, optimizer.init(params))
 
@@ -149,6 +156,11 @@ def _keep(tree: Params, mask: Mask) -> Params:
 
 
 def _keep_leaf(leaf: Any, mask: Any) -> Any:
-    if mask is None or leaf.shape != mask.shape:
+    if mask is None or _is_hole(leaf) or leaf.shape != mask.shape:
         return leaf
     return jnp.where(mask, leaf, jnp.zeros((), leaf.dtype))
+
+
+def _is_hole(node: Any) -> bool:
+    """Says whether a node stands for weights that a transformation has no moments of."""
+    return isinstance(node, optax.MaskedNode)

@@ -67,6 +67,22 @@ def in_precision(model: Model, precision: str) -> Model:
     return Model(model.init, apply)
 
 
+def at_least_single(numbers: jax.Array) -> jax.Array:
+    """Gives lower precisions as `float32`, in which matrices can be decomposed.
+
+    Args:
+      numbers: floats of any precision.
+
+    Returns:
+      The same; those of `float32` and `float64` as they are.
+
+    Example:
+      >>> at_least_single(jnp.ones(2, jnp.bfloat16)).dtype
+      dtype('float32')
+    """
+    return numbers.astype(jnp.float32) if numbers.dtype.itemsize < 4 else numbers
+
+
 def check_precision(precision: str, platform: str | None = None) -> None:
     """Checks that a precision is known, and is not silently another one here.
 

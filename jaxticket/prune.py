@@ -91,7 +91,12 @@ def prune_by(
 
 
 def schedule(
-    allocation: Allocation, mask: Mask, levels: int, *, empty_layers: bool = False
+    allocation: Allocation,
+    mask: Mask,
+    levels: int,
+    *,
+    empty_layers: bool = False,
+    idle_levels: bool = False,
 ) -> tuple[Counts, ...]:
     """Lists what every level keeps, level 0 being what `mask` keeps now.
 
@@ -100,13 +105,14 @@ def schedule(
       mask: concrete `bool` leaves, usually the dense mask.
       levels: how many, level 0 included.
       empty_layers: whether a layer may lose its last weight.
+      idle_levels: whether a level may prune nothing, as where densities fall by less than a weight.
 
     Returns:
       Integer counts a level, computed exactly on the host.
 
     Raises:
       TicketError: if `levels` is not positive.
-      MaskError: if a level would empty a layer or prune nothing at all, naming it.
+      MaskError: if a level would empty a layer or prune nothing at all and may not, naming it.
 
     Example:
       >>> import numpy as np
@@ -124,7 +130,7 @@ def schedule(
                 f"the schedule empties {', '.join(empty)} at level {level} of {levels - 1}; "
                 f"ask for at most {level} levels, a lower prune rate, or for empty layers"
             )
-        if counts[level] == counts[level - 1]:
+        if counts[level] == counts[level - 1] and not idle_levels:
             raise MaskError(
                 f"the schedule prunes nothing at level {level} of {levels - 1}, where "
                 f"{sum(counts[level].values())} weights are left and each layer's share rounds to "
@@ -135,7 +141,7 @@ def schedule(
 
 def _between(rounds: Rounds, index: Array, kept: Any, wanted: Any) -> Array:
     """Gives what round `index` leaves; exactly what is wanted in the last one."""
-    share = (index + 1).astype(jnp.float32) / rounds.number
+    share = (index + 1).astype(jnp.float32) / float(rounds.number)
     start, end = (jnp.asarray(count, jnp.int32) for count in (kept, wanted))
     first, last = (jnp.maximum(count, 1).astype(jnp.float32) for count in (start, end))
     if rounds.schedule == "exponential":

@@ -114,6 +114,21 @@ OPTIMIZERS: dict[str, tuple[Factory, Any]] = {
         lambda rate: recipes.one_of([optax.sgd(0.1), recipes.make_optimizer("adamw", rate)], 1),
         recipes.warmed_up(recipes.constant(0.1), 3),
     ),
+    # Those that follow have no moments of some leaves, but optax.MaskedNode there.
+    "by_layer": (
+        lambda rate: optax.multi_transform(
+            {"adam": optax.adam(rate), "momentum": optax.sgd(rate, 0.9)},
+            {"hidden_0": "adam", "output": "momentum"},
+        ),
+        decaying(),
+    ),
+    "kernels_only": (
+        lambda rate: optax.masked(
+            optax.adam(rate), lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
+        ),
+        0.1,
+    ),
+    "muon": (lambda rate: optax.contrib.muon(rate, ns_steps=2), 0.1),
 }
 
 

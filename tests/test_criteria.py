@@ -10,6 +10,7 @@ import pytest
 
 from jaxticket import Protocol, TicketError, allocate, criteria, masks, train
 from jaxticket.criteria import Evidence
+from jaxticket.types import Objective
 
 # From the papers' definitions (docs, methods section 5); θ0 is initial, θ is final.
 DEFINITIONS = {
@@ -111,6 +112,23 @@ def test_large_initial_large_final_keeps_a_quadrant_of_one_threshold():
     threshold = min(min(abs(initial[i]), abs(final[i])) for i in chosen)
     quadrant = (np.abs(initial) >= threshold) & (np.abs(final) >= threshold)
     assert chosen == np.flatnonzero(quadrant).tolist()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["wanda", "optimal_brain_surgeon"])
+def test_layer_inputs_of_half_precision_are_scored_in_float32_and_rounded_once(name, dtype):
+    linear = Objective(lambda x: x, lambda p, s, x, **_: (x @ p["w"], s), lambda y, x: y)
+    draw = np.random.default_rng(0).normal
+    # Squares of such inputs are beyond the range of float16.
+    w, x = jnp.asarray(draw(size=(4, 3)) / 300, dtype), jnp.asarray(draw(size=(9, 4)) * 300, dtype)
+
+    def scored(w, x):
+        given = Evidence({"w": w}, {"w": w}, jax.random.key(0), None, {}, x, linear)
+        return criteria.CRITERIA[name]().score((), given)["w"]
+
+    expected = scored(w.astype(jnp.float32), x.astype(jnp.float32))
+    assert np.isfinite(expected).all()
+    cases.assert_same_bits(scored(w, x), expected.astype(dtype))
 
 
 def test_unknown_criteria_are_refused_with_the_nearest_names():

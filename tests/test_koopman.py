@@ -130,6 +130,20 @@ def test_koopman_gradient_is_snip_on_a_quadratic_loss():
     assert np.linalg.norm(scores - expected) < 1e-2 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["koopman_magnitude", "koopman_gradient"])
+def test_half_precision_is_decomposed_in_float32_and_rounded_once(name, dtype):
+    criterion, path = criteria.CRITERIA[name](snapshots=5), jnp.asarray(system()[0][:5], dtype)
+
+    def scored(path):
+        state = cases.observe(criterion, [as_tree(params) for params in path])
+        given = Evidence(as_tree(path[0]), as_tree(path[-1]), jax.random.key(0))
+        return criterion.score(state, given)
+
+    expected = scored(path.astype(jnp.float32))
+    cases.assert_same_bits(scored(path), jax.tree.map(lambda s: s.astype(dtype), expected))
+
+
 def test_pruned_weights_take_no_part():
     path, _, _ = system()
     mask = {"a": jnp.arange(12).reshape(3, 4) % 3 != 0, "b": None}

@@ -1,6 +1,7 @@
 """Contract 1 for every optimizer: pruned weights and their moments are exactly zero."""
 
 import functools
+from typing import NamedTuple
 
 import cases
 import jax
@@ -10,6 +11,7 @@ import optax
 import pytest
 
 from jaxticket import TicketError, masks, optimizers
+from jaxticket.masks.basic import leaves_by_path
 
 STEPS = 5
 
@@ -49,11 +51,21 @@ def trained(name, *, wrapped=True):
     return run
 
 
-def moments(name, state):
-    """The parts of a state that have the params' structure."""
-    like = jax.tree.structure(cases.params())
-    is_like = lambda node: jax.tree.structure(node) == like  # noqa: E731
-    return [node for node in jax.tree.leaves(state, is_leaf=is_like) if is_like(node)]
+def moments(state):
+    """The parts of a state that are like the params, by path: some lack some of the leaves."""
+    layers = cases.params().keys()
+    is_like = lambda node: isinstance(node, dict) and node.keys() == layers  # noqa: E731
+    return [paths(node) for node in jax.tree.leaves(state, is_leaf=is_like) if is_like(node)]
+
+
+def paths(tree):
+    return dict(leaves_by_path(tree))
+
+
+def assert_zero_moments(state, mask):
+    found = [{path: m[path] for path in m if path in cases.LAYERS} for m in moments(state)]
+    for moment in filter(None, found):
+        cases.assert_zero_where_pruned(moment, {path: paths(mask)[path] for path in moment})
 
 
 # How many trees of the params' shape each state holds, so that a moment cannot hide.
@@ -75,6 +87,9 @@ MOMENTS = {
     "recipe_momentum": 1,
     "recipe_adam": 2,
     "one_of": 2,
+    "by_layer": 3,
+    "kernels_only": 2,
+    "muon": 3,
 }
 
 
@@ -89,11 +104,11 @@ def test_pruned_weights_and_all_their_moments_are_exactly_zero_after_any_step(na
     params = cases.params()
     (params, state), _ = run(params, tx.init(params), dense(), gradients())
     if name != "sgd":
-        assert all(np.asarray(m["hidden_0"]["kernel"]).all() for m in moments(name, state))
+        assert all(np.asarray(m[p]).all() for m in moments(state) for p in m if p in cases.LAYERS)
     (final, state), every_step = run(params, state, mask, gradients(1))
-    assert len(moments(name, state)) == MOMENTS[name]
-    for tree in (final, *moments(name, state)):
-        cases.assert_zero_where_pruned(tree, mask)
+    assert len(moments(state)) == MOMENTS[name]
+    assert_zero_moments(state, mask)
+    cases.assert_zero_where_pruned(final, mask)
     for step in range(STEPS):
         cases.assert_zero_where_pruned(cases.member(every_step, step), mask)
     for path in cases.LAYERS:
@@ -148,7 +163,7 @@ def test_restarted_training_has_no_memory_but_the_schedules_go_on(name):
     fresh = cases.params(7)
     restarted = optimizers.restart(tx, state, fresh)
     assert jax.tree.structure(restarted) == jax.tree.structure(state)
-    cases.assert_same_bits(moments(name, restarted), moments(name, tx.init(fresh)))
+    cases.assert_same_bits(moments(restarted), moments(tx.init(fresh)))
 
     # The next step is the first one of a new optimizer with the rate of this step.
     rate_now = rate(STEPS) if callable(rate) else rate
@@ -186,14 +201,56 @@ def test_the_bias_correction_of_adam_restarts_with_its_moments():
     np.testing.assert_allclose(updates["w"], -0.1, rtol=1e-4)
 
 
+class _Named(NamedTuple):
+    """Params that could be taken for a state of another transformation."""
+
+    w: jax.Array
+
+
+# Adams whose moments are a NamedTuple, or hold one where they are of some weights only.
+BIASED = {
+    "named": lambda: (optax.adam(0.1), _Named(jnp.ones(2))),
+    "masked": lambda: (
+        optax.masked(optax.adam(0.1), {"w": True, "b": False}),
+        {"w": jnp.ones(2), "b": jnp.ones(1)},
+    ),
+    "scheduled": lambda: (
+        optax.multi_transform(
+            {"adam": optax.adam(optax.constant_schedule(0.1)), "sgd": optax.sgd(0.1)},
+            {"w": "adam", "b": "sgd"},
+        ),
+        {"w": jnp.ones(2), "b": jnp.ones(1)},
+    ),
+}
+
+
+@cases.every(BIASED)
+def test_the_bias_correction_restarts_whatever_the_params_or_moments_are_held_in(name):
+    tx, params = BIASED[name]()
+    mask = masks.ones(params, masks.matching("w"))
+    masked, steps = optimizers.masked(tx), 3
+    state = tx.init(params)
+    for _ in range(steps):
+        _, state = masked.update(params, state, params, mask=mask)
+    restarted = optimizers.restart(tx, state, params)
+    assert jax.tree.structure(restarted) == jax.tree.structure(state)
+    updates, _ = masked.update(
+        jax.tree.map(lambda p: 0.01 * p, params), restarted, params, mask=mask
+    )
+    np.testing.assert_allclose(paths(updates)["w"], -0.1, rtol=1e-4)
+    counts = [int(leaf) for leaf in jax.tree.leaves(restarted) if leaf.dtype == jnp.int32]
+    assert counts == ([0, steps] if name == "scheduled" else [0])
+
+
 @cases.every(cases.OPTIMIZERS)
 def test_masking_moments_keeps_kept_ones_bit_for_bit_and_counts_as_they_are(name):
     tx, params, mask = cases.optimizer(name), cases.params(), cases.mask()
     (_, state), _ = trained(name)(params, tx.init(params), dense(), gradients())
     cases.assert_same_bits(optimizers.mask_moments(tx, state, dense()), state)
     masked = optimizers.mask_moments(tx, state, mask)
-    for before, after in zip(moments(name, state), moments(name, masked), strict=True):
-        cases.assert_same_bits(after, masks.apply(before, mask))
+    for before, after in zip(moments(state), moments(masked), strict=True):
+        kept = {path: paths(mask).get(path) for path in before}
+        cases.assert_same_bits(after, masks.apply(before, kept))
     scalars = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if leaf.ndim == 0]  # noqa: E731
     cases.assert_same_bits(scalars(masked), scalars(state))
 

@@ -339,6 +339,32 @@ def test_a_sparsity_aware_draw_has_the_variance_of_each_units_own_inputs():
         assert abs(values.mean()) < 4 * (2 / number) ** 0.5 / number**0.5
 
 
+ACTIONS = (isometry.orthogonalized, isometry.isometric, isometry.sparsity_aware)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_is_prunable_and_no_matrix_keeps_its_values(action):
+    """A bias read as a matrix of one row would be blown up, or drawn where it was zero."""
+    params = {"kernel": jnp.ones((3, 2)), "bias": jnp.array([0.0, 0.5, 7.0]), "scale": jnp.ones(())}
+    mask = masks.ones(params, masks.matching("*"))
+    mask["bias"] = mask["bias"].at[2].set(False)
+    made = action(jax.random.key(0), params, params, mask)
+    cases.assert_same_bits(made["bias"], jnp.array([0.0, 0.5, 0.0]))
+    cases.assert_same_bits(made["scale"], params["scale"])
+    assert (made["kernel"] != params["kernel"]).any()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_half_precision_is_computed_in_float32_and_rounded_once(action, dtype):
+    cast = lambda tree, to: jax.tree.map(lambda leaf: leaf.astype(to), tree)  # noqa: E731
+    half, mask = cast(cases.params(), dtype), structured()
+    made = action(jax.random.key(0), half, half, mask)
+    whole = cast(half, jnp.float32)
+    expected = action(jax.random.key(0), whole, whole, mask)
+    cases.assert_same_bits(made, cast(expected, dtype))
+
+
 # In a search. With a learning rate of zero nothing moves, so that what trained is what restarted.
 
 

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxticket import Protocol, TicketError, allocate, criteria, learners, masks, topology
+from jaxticket import (
+    MaskError,
+    Protocol,
+    TicketError,
+    allocate,
+    criteria,
+    learners,
+    masks,
+    topology,
+)
 from jaxticket.criteria import Evidence
 from jaxticket.learners.seldom import seldom
 from jaxticket.train import train
@@ -252,6 +261,55 @@ def test_gradual_keeps_the_cubic_at_every_change_and_is_nested():
     assert all(not (b & ~a).any() for a, b in _pairs(found))
 
 
+SCOPES = {
+    "globally": allocate.globally,
+    "uniform": allocate.uniform,
+    "per_output": allocate.per_output,
+    "by_cost": lambda rate: allocate.by_cost(rate, {"hidden_0/*": 2, "output/*": 3}),
+    "units": lambda rate: allocate.units(rate, scope="global"),
+}
+
+
+def changed(rule, number):
+    """All masks of so many changes at once, one a step, of params that stay as they are."""
+    given = Evidence(cases.params(), cases.params(), jax.random.key(0))
+
+    def one(mask, step):
+        after = rule.change(step, given._replace(mask=mask), dense())
+        return after, after
+
+    _, after = jax.jit(lambda: jax.lax.scan(one, dense(), 1 + jnp.arange(number)))()
+    return [cases.member(after, place) for place in range(number)]
+
+
+@cases.every(SCOPES)
+def test_a_hundred_changes_fall_to_the_final_density_though_many_prune_nothing(name):
+    rule = topology.gradual(SCOPES[name], 0.4, begin=1, end=101, every=1)
+    found = changed(rule, 101)
+    allocation, last = SCOPES[name]((0.4,)), found[-1]
+    kept = [int(flat(mask).sum()) for mask in found]
+    assert kept == sorted(kept, reverse=True)
+    assert all(not (flat(b) & ~flat(a)).any() for a, b in _pairs(found))
+    wanted = allocation.schedule(dense(), 2)[1]
+    left = {term: int(allocation.kept(last)[term]) for term in wanted}
+    assert left == wanted or (not allocation.exact and all(left[t] <= wanted[t] for t in wanted))
+    # No more changes than weights can move anything.
+    assert sum(a > b for a, b in _pairs(kept)) <= kept[0] - kept[-1] < 100
+
+
+def test_cycles_of_many_changes_end_at_their_density_too():
+    rule = topology.cyclic(allocate.globally, 0.4, begin=1, end=100, every=1, cycles=2)
+    kept = [int(flat(mask).sum()) for mask in changed(rule, 100)]
+    assert kept[:50] == kept[50:] == sorted(kept[:50], reverse=True)
+    assert (kept[0], kept[49]) == (45, 18)
+
+
+def test_a_network_that_would_lose_a_layer_is_still_refused():
+    rule = topology.gradual(allocate.uniform, 0.02, begin=1, end=101, every=1)
+    with pytest.raises(MaskError, match="the schedule empties output/kernel at level"):
+        changed(rule, 101)
+
+
 def test_gradual_prunes_the_smallest_weights_of_the_moment():
     rule = topology.gradual(allocate.globally, 0.5, begin=3, end=6, every=3, initial=0.8)
     states = trajectory(rule, start=topology.everything)[0]
@@ -278,6 +336,23 @@ def test_a_cycle_begins_dense_and_ends_at_its_density():
     assert back.sum() == 36
     assert not of(states[7])[back].any()
     assert of(states[8])[back].any()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_are_the_numbers_that_were_written():
+    few = topology.polynomial(np.float32(0.1), np.int64(2), initial=np.float32(0.7))
+    assert few == topology.polynomial(0.1, 2, initial=0.7)
+    # int64 has no room for the third power of 20 times the denominator of this density.
+    density = 0.12345678901234567
+    assert topology.polynomial(density, np.int64(20)) == topology.polynomial(density, 20)
+    shares = [
+        topology.rewired(gain(np.arange(8)), every=1, stop=1_000, fraction=fraction)
+        for fraction in (0.5, np.float32(0.5))
+    ]
+    params, mask = {"w": jnp.arange(8.0)}, {"w": jnp.arange(8) < 4}
+    evidence = Evidence(params, params, jax.random.key(0), mask)
+    one, other = (rule.change(jnp.int32(1), evidence, {"w": ~mask["w"]}) for rule in shares)
+    cases.assert_same_bits(one, other)
 
 
 # Populations.
@@ -376,6 +451,7 @@ def test_the_objective_of_a_sparse_learner_is_the_networks():
             "cycles: got 2 for 5 changes",
         ),
         (lambda: topology.one_of([topology.static()], 1), "choice 1 of 1"),
+        (lambda: topology.one_of([topology.static()], np.int64(1)), "choice 1 of 1"),
     ],
 )
 def test_what_cannot_be_is_one_line(make, message):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxticket.errors import TicketError
+from jaxticket.precision import at_least_single
 from jaxticket.types import PyTree
 
 Snapshots: TypeAlias = PyTree
@@ -50,7 +51,7 @@ def dynamic_modes(
     rounding of the largest one.
 
     Args:
-      snapshots: T ≥ 2 states.
+      snapshots: T ≥ 2 states; those of lower precision than float32 are raised to it.
       taken: how many of them there are, if not all; the others are not read. May be traced.
       rank: how many singular values are kept at most.
       tolerance: singular values below it are dropped, relative to the largest; √(T ε) if `None`,
@@ -109,7 +110,7 @@ def combine(snapshots: Snapshots, coefficients: Complex[Array, " snapshots"]) ->
       coefficients: a row of `Modes.coefficients`, or a combination of rows.
 
     Returns:
-      `complex[...]` leaves.
+      `complex[...]` leaves, `complex64` where snapshots have a lower precision than float32 too.
 
     Example:
       >>> snapshots = {"w": jnp.array([[1.0], [3.0]])}
@@ -119,6 +120,7 @@ def combine(snapshots: Snapshots, coefficients: Complex[Array, " snapshots"]) ->
     parts = jnp.real(coefficients), jnp.imag(coefficients)
 
     def combined(leaf: Array) -> Array:
+        leaf = at_least_single(leaf)
         basis = jnp.concatenate([leaf[:1], jnp.diff(leaf, axis=0)])
         flat = basis.reshape(leaf.shape[0], -1)
         real, imaginary = (_dot(part.astype(leaf.dtype), flat) for part in parts)
@@ -142,7 +144,7 @@ def _basis(snapshots: Snapshots, taken: Any) -> list[Array]:
     """Gives x_0 and the differences that were taken as rows, `float[T, n]` a leaf."""
 
     def rows(leaf: Array) -> Array:
-        leaf = jnp.asarray(leaf).reshape(leaf.shape[0], -1)
+        leaf = at_least_single(leaf).reshape(leaf.shape[0], -1)
         number = jnp.arange(leaf.shape[0])[1:, None]
         steps = jnp.where(number < taken, jnp.diff(leaf, axis=0), 0)
         return jnp.concatenate([leaf[:1], steps])

@@ -122,7 +122,10 @@ def koopman_gradient(
     def score(modes: Modes, taken: Params, evidence: Evidence) -> Scores:
         weights = jnp.where(jnp.abs(modes.eigenvalues) < 1, modes.eigenvalues - 1, 0)
         moves = combine(taken, weights @ modes.coefficients)
-        return jax.tree.map(lambda p, move: jnp.abs(p * jnp.real(move)), evidence.final, moves)
+        moves = jax.tree.map(jnp.real, moves)
+        return jax.tree.map(
+            lambda p, move: jnp.abs(p.astype(move.dtype) * move), evidence.final, moves
+        )
 
     return _watching("koopman_gradient", score, snapshots, every, rank, tolerance)
 
@@ -216,7 +219,8 @@ def _watching(
             taken = masks.apply(taken, keep)
         modes = dynamic_modes(taken, number, rank=rank, tolerance=tolerance)
         scores = score(modes, taken, evidence)
-        return jax.tree.map(lambda leaf: jnp.where(number > 1, leaf, jnp.nan), scores)
+        known = lambda leaf, like: jnp.where(number > 1, leaf, jnp.nan).astype(like.dtype)  # noqa: E731
+        return jax.tree.map(known, scores, taken)
 
     return Criterion(
         init=lambda params: ring(params, snapshots),

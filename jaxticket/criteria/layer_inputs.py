@@ -10,6 +10,7 @@ from jaxtyping import Float
 from jaxticket.criteria.base import Criterion, Evidence, check_reads, stateless
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
+from jaxticket.precision import at_least_single
 from jaxticket.structure.inputs import layer_inputs
 from jaxticket.types import Scores
 
@@ -102,14 +103,19 @@ def _by_layer(who: str, score_layer: LayerScore) -> Criterion:
         _check_all_found(who, evidence, given)
         # What is not prunable is not looked at: zeros there are for the tree's structure.
         scores = [
-            score_layer(leaf.reshape(given[path].shape[1], -1), given[path]).reshape(leaf.shape)
-            if path in given
-            else jnp.zeros_like(leaf)
+            _scored(score_layer, leaf, given[path]) if path in given else jnp.zeros_like(leaf)
             for path, leaf in leaves_by_path(evidence.final)
         ]
         return jax.tree.unflatten(jax.tree.structure(evidence.final), scores)
 
     return stateless(score, reads=("examples", "objective", "model_state"))
+
+
+def _scored(score_layer: LayerScore, leaf: Array, given: Array) -> Array:
+    """Scores one kernel as a matrix."""
+    kernel, inputs = at_least_single(leaf), at_least_single(given)
+    scores = score_layer(kernel.reshape(inputs.shape[1], -1), inputs)
+    return scores.reshape(leaf.shape).astype(leaf.dtype)
 
 
 def _check_all_found(who: str, evidence: Evidence, given: dict[str, Array]) -> None:

@@ -1,7 +1,8 @@
 """How networks are trained and pruned, as papers state it: recipes and what makes them run.
 
 A `Recipe` is a flat list of names and numbers. `check_recipe` says what is wrong with one,
-`make_family` makes its learners, and `RECIPES` holds the published ones with their sources.
+`make_family` makes its learners, `RECIPES` holds the published ones with their sources, and
+`from_config` gives back that of a finished run.
 """
 
 from jaxticket.recipes.architectures import ARCHITECTURES, Architecture, architecture
@@ -15,6 +16,7 @@ from jaxticket.recipes.learning import (
 )
 from jaxticket.recipes.optimization import OPTIMIZERS, make_optimizer, one_of
 from jaxticket.recipes.published import RECIPES, Published, by_name
+from jaxticket.recipes.reading import from_config
 from jaxticket.recipes.recipe import Recipe
 from jaxticket.recipes.schedules import SCHEDULES, constant, cosine, stepped, warmed_up
 from jaxticket.recipes.searching import (
@@ -42,6 +44,7 @@ __all__ = [
     "check_times",
     "constant",
     "cosine",
+    "from_config",
     "make_allocation",
     "make_family",
     "make_learner",

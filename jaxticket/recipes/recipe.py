@@ -23,9 +23,11 @@ class Recipe:
     width: float = 1.0
     """Multiplier of the width of all hidden layers."""
     dropout: float = 0.0
-    """Share of the hidden dense layers that training drops; resnet and vgg have no dropout."""
+    """Share of the units in hidden dense layers that training drops; resnet and vgg have no
+    dropout."""
     initializer: str | None = None
-    """Of the kernels, by its name in jaxticket.models.mlp; the network's own if None."""
+    """Initializer of the kernels: glorot, kaiming or lecun, each with _normal or _uniform;
+    glorot_gaussian, kaiming_gaussian or orthogonal; None keeps the network's own."""
     inputs: str = "standardized"
     """How pixels enter: standardized (by the training pixels) or unit_interval."""
     augment: tuple[str, ...] = ()

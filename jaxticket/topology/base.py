@@ -93,16 +93,16 @@ def one_of(choices: Sequence[Any], which: Any) -> Any:
       A topology or a start.
 
     Raises:
-      TicketError: if there is none, or a Python number is no place.
+      TicketError: if there is none, or a number that is not traced is no place.
 
     Example:
       >>> one_of([everything], 0)(jax.random.key(0), {}, {"w": np.ones(1, bool)})["w"].tolist()
       [True]
     """
-    number = len(choices)
-    if number < 1 or (isinstance(which, int) and not 0 <= which < number):
+    number, known = len(choices), isinstance(which, int | np.integer)
+    if number < 1 or (known and not 0 <= which < number):
         raise TicketError(f"choice {which} of {number}: expected 0 to {number - 1}")
-    if isinstance(which, int):
+    if known:
         return choices[which]
 
     def switch(branches: list[Callable[..., Any]]) -> Callable[..., Any]:

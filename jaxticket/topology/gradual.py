@@ -54,6 +54,8 @@ def polynomial(
     if updates < 1:
         raise TicketError(f"updates: got {updates}, expected at least 1")
     first, last = (Fraction(str(density)) for density in (initial, final))
+    # NumPy's integers have no room for the powers.
+    updates = int(updates)
     falls = [Fraction(updates - i, updates) ** power for i in range(updates + 1)]
     return tuple(float(last + (first - last) * fall) for fall in falls)
 
@@ -71,8 +73,9 @@ def gradual(
     """Prunes a dense network while it trains, along the cubic polynomial.
 
     At steps begin, begin + ΔT ... end the network is pruned to the densities of `polynomial`, as
-    whole weights that are counted on the host; from density 1 the first of them prunes nothing.
-    Nothing comes back, so the masks are nested.
+    whole weights that are counted on the host; from density 1 the first of them prunes nothing,
+    and so do those that the cubic leaves less than a weight, late in a small network. Nothing
+    comes back, so the masks are nested.
 
     Args:
       scope: where weights compete, such as `allocate.globally`.
@@ -88,6 +91,7 @@ def gradual(
 
     Raises:
       TicketError: for numbers that cannot be.
+      MaskError: when a network first changes, if a density empties a layer.
 
     Example:
       >>> from jaxticket import allocate
@@ -132,6 +136,7 @@ def cyclic(
 
     Raises:
       TicketError: for numbers that cannot be.
+      MaskError: when a network first changes, if a density empties a layer.
 
     Example:
       >>> from jaxticket import allocate
@@ -172,7 +177,7 @@ def _scheduled(
 
     def change(step: Int[Array, ""], evidence: Evidence, limit: Mask) -> Mask:
         dense = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), limit)
-        counts = schedule(allocation, dense, levels)
+        counts = schedule(allocation, dense, levels, idle_levels=True)
         level = jnp.asarray(path)[(step - begin) // every]
         kept = {name: _at(level, [count[name] for count in counts]) for name in counts[0]}
         free = jax.tree.map(lambda now, may: now | (may & (level == 0)), evidence.mask, limit)

@@ -121,7 +121,8 @@ def rewired(grow: Criterion, *, every: int, stop: int, fraction: float) -> Topol
     """
     _check(every, stop, fraction)
     # On the host, in float64: the cosine of a device may differ in its last bit.
-    decay = [fraction / 2 * (1 + math.cos(math.pi * t / stop)) for t in range(0, stop, every)]
+    first = float(fraction) / 2
+    decay = [first * (1 + math.cos(math.pi * t / stop)) for t in range(0, stop, every)]
     shares = np.array(decay, np.float32)
 
     def due(step: Int[Array, ""]) -> Bool[Array, ""]:
