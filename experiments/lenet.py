@@ -35,7 +35,7 @@ import xarray
 
 from experiments.common import lottery, sweeps
 from experiments.common.command_line import run_main
-from experiments.common.configuration import Configuration, published
+from experiments.common.configuration import NOT_SCIENCE, Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
 from jaxticket import recipes
 from jaxticket.errors import TicketError
@@ -56,6 +56,8 @@ STRATEGIES: dict[int, Retraining] = {1: "weights", 2: "learning_rate"}
 class Config(Configuration):
     """What can be chosen; the text under each field is its help on the command line."""
 
+    preset: str = dataclasses.field(default="default", metadata=NOT_SCIENCE)
+    """Where the defaults come from: default, smoke, paper, rates, optimizers or strategies."""
     learning_rates: tuple[float, ...] = ()
     """A sweep over learning rates, all of them one population."""
     optimizers: tuple[str, ...] = ()

@@ -1,9 +1,10 @@
-"""Writes docs/results.md from run directories: what was claimed, measured and found.
+"""Writes a report of run directories: what was claimed, measured and found.
 
 Claim: none of its own; it shows the verdicts of the runs it is given, failed ones included.
 
 Command: `python -m experiments.report RUN...`, seconds. A RUN is the directory of a complete run,
-such as runs/lenet/<hash>. The same runs give the same bytes, in whatever order they are given.
+such as runs/lenet/<hash>. It writes results.md and the folder images where it is called; --out and
+--images name other places. The same runs give the same bytes, in whatever order they are given.
 """
 
 import dataclasses
@@ -29,9 +30,9 @@ class Config:
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")] = ()
     """Directories of complete runs."""
-    out: Path = Path("docs/results.md")
+    out: Path = Path("results.md")
     """The Markdown file."""
-    images: Path = Path("docs/images")
+    images: Path = Path("images")
     """Folder that the main figures are copied to."""
 
 

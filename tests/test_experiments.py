@@ -397,7 +397,9 @@ def test_every_option_and_module_in_the_readme_exists(capsys, pytestconfig):
 
 
 @pytest.mark.slow
-def test_the_readmes_example_runs():
+def test_the_readmes_example_runs(monkeypatch):
+    # The example asks for a device a core, and the laws that run after it for eight.
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "8")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     names: dict = {}
     for example in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[:2]:

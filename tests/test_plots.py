@@ -349,7 +349,10 @@ def test_an_unknown_arm_is_named(draw, results):
 )
 @pytest.mark.parametrize("metric", ["accuracy", "density", "early_stop_step"])
 def test_an_unknown_metric_is_named_with_those_there_are(draw, metric, results):
-    message = f"unknown metric '{metric}':.* Valid: test_accuracy, validation_loss$"
+    message = (
+        f"unknown metric '{metric}':.* Valid: test_accuracy, validation_loss; choose one of them, "
+        "e.g. metric='validation_loss'$"
+    )
     with pytest.raises(TicketError, match=message):
         draw(results, metric=metric)
 

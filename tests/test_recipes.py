@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import json
 from fractions import Fraction
 
 import cases
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.common.steps import command_line_registry
-from jaxticket import TicketError, data, masks, models, optimizers, recipes
+from jaxticket import TicketError, data, masks, models, optimizers, recipes, runs
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.recipes import Recipe, Step
 from jaxticket.recipes.schedules import constant, warmed_up
@@ -724,6 +725,43 @@ def test_hyperparameters_that_make_no_sense_are_refused(changes, given, message)
 def test_dropout_on_a_network_without_it_is_refused_where_it_is_swept():
     with pytest.raises(TicketError, match="which has none; choose lenet_300_100, lenet_5"):
         recipes.make_model(Recipe(model="resnet_20"), (8, 8, 1), 10, jnp.float32(0.5))
+
+
+def test_the_recipe_of_a_run_is_read_from_its_configuration():
+    recipe = Recipe(
+        model="conv_2",
+        width=0.5,
+        initializer="orthogonal",
+        augment=("flip", "crop=2"),
+        gradient_clip=1.0,
+        steps=Step.parse("2.5ep"),
+        drops=(Step.parse("1ep"), Step.parse("20it")),
+        rewind_step=Step.parse("10it"),
+    )
+    config = json.loads(json.dumps(runs.as_json(recipe)))
+    assert recipes.from_config(config | {"seed": 3, "dataset": "digits"}) == recipe
+    assert recipes.from_config({}) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"steps": "600"}, "steps: got 600, expected a number with a unit"),
+        ({"drops": ["80ep", 3]}, "drops: got 3, expected a number with a unit"),
+        ({"drops": "80ep"}, "drops: got '80ep', expected a list"),
+        ({"augment": None}, "augment: got None, expected a list"),
+        ({"augment": [1]}, "augment: got 1, expected str"),
+        ({"batch_size": 60.5}, "batch_size: got 60.5, expected int"),
+        ({"batch_size": True}, "batch_size: got True, expected int"),
+        ({"learning_rate": "fast"}, "learning_rate: got 'fast', expected float"),
+        ({"learning_rate": None}, "learning_rate: got None, expected float"),
+        ({"model": {}}, "model: got {}, expected str"),
+    ],
+)
+def test_a_configuration_that_is_no_recipe_is_refused_in_one_line(written, message):
+    with pytest.raises(TicketError, match=f"^{message}") as caught:
+        recipes.from_config(written)
+    assert "\n" not in str(caught.value)
 
 
 def test_unknown_published_recipes_have_nearest_names():

@@ -216,6 +216,34 @@ def test_the_same_runs_in_any_order_and_place_give_the_same_bytes(tmp_path):
     assert f"\npython -m experiments.report {' '.join(folders)} --out " in text
 
 
+@pytest.mark.parametrize(
+    ("words", "out", "link"),
+    [
+        ("", "results.md", "images/beta_tickets.png"),
+        (
+            "--out docs/results.md --images docs/images",
+            "docs/results.md",
+            "images/beta_tickets.png",
+        ),
+        ("--out docs/all.md", "docs/all.md", "../images/beta_tickets.png"),
+        ("--images docs/images", "results.md", "docs/images/beta_tickets.png"),
+    ],
+)
+def test_the_report_is_written_here_unless_told_and_says_how(
+    words, out, link, tmp_path, monkeypatch
+):
+    run = make_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert report.main([str(run), *words.split()], Console(file=io.StringIO())) == 0
+    text = Path(out).read_text(encoding="utf-8")
+    command = f"python -m experiments.report runs/beta/{read_finished(run).hash} {words}"
+    assert f"\n{command.strip()}\n" in text
+    assert f"![beta: tickets]({link})" in text
+    assert (Path(out).parent / link).read_bytes() == PIXEL + b"tickets"
+    written = {path for path in tmp_path.rglob("*") if path.is_file() and run not in path.parents}
+    assert len(written) == 2
+
+
 def test_two_runs_of_one_experiment_are_told_apart_by_their_hash(tmp_path):
     configs = (PRESETS["default"], PRESETS["smoke"])
     paths = [make_run(tmp_path / c.preset, config=c, figures=("beta",)) for c in configs]

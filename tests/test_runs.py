@@ -179,6 +179,54 @@ def test_load_says_what_is_missing(directory, tmp_path):
         runs.read_results(tmp_path / "results.nc")
 
 
+def test_load_of_a_file_names_the_folder_that_is_wanted(directory):
+    message = f"results.nc: is a file, expected the run directory; try {directory}$"
+    with pytest.raises(TicketError, match=message):
+        runs.load(directory / "results.nc")
+
+
+def test_runs_are_compared_to_the_bit(directory):
+    one, other = runs.load(directory), runs.load(str(directory))
+    assert runs.differences(one, other) == []
+    record = next(one.records())
+    name = record.coordinates[1]
+    changed = record.curves["validation_loss"].copy()
+    changed[1, -1] += 1
+    spoiled = record._replace(curves=record.curves | {"validation_loss": changed})
+    found = runs.differences(other, spoiled)
+    assert [(each.network, each.path, each.number) for each in found] == [
+        (name, "curves/validation_loss", 1)
+    ]
+    networks = sum(len(each.coordinates) for each in other.records())
+    assert networks == 2 + 2 * 2 * len(searches.ARMS)
+    assert next(other.records({name})).coordinates == record.coordinates
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_run_is_not_compared(directory):
+    run = runs.load(directory)
+    with pytest.raises(TicketError, match=r"got Dataset, expected runs from load\(directory\)"):
+        runs.differences(run, run.results)
+
+
+def test_a_store_takes_the_name_of_its_folder_relative_ones_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with runs.CheckpointStore("checkpoints") as store:
+            result = searches.search(store=store, levels=1, arms=("ticket",))
+    reader = runs.CheckpointReader("checkpoints")
+    assert reader.steps() == [0]
+    chex.assert_trees_all_equal(reader.read(0).curves, result.records[0].curves)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_a_run_is_read_by_a_relative_path(directory, monkeypatch):
+    monkeypatch.chdir(directory.parent)
+    run, whole = runs.load(directory.name), runs.load(directory)
+    chex.assert_trees_all_equal(run.params("reinit", 2, 1), whole.params("reinit", 2, 1))
+    chex.assert_trees_all_equal(run.initial_params(1), whole.initial_params(1))
+
+
 def test_results_hold_the_curves_of_the_networks_they_name():
     result = searches.finished()
     dataset = runs.to_dataset(result)

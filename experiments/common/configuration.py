@@ -29,22 +29,22 @@ class Configuration(Recipe):
     data_path: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Folder that holds the data set's files; the usual places if None."""
     download: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
-    """Allow the network for the data set."""
+    """Download the data set if it is not on this machine."""
     replicates: int = 5
     """Independent initialisations, each with its own data order."""
     levels: int = 16
     """Levels, the dense one included."""
     evaluate_every: Step = Step.iterations(40)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     criterion: str = "magnitude"
-    """What a weight is worth; a name from jaxticket.criteria, also behind inverse_."""
+    """What a weight is worth: magnitude, snip ... or inverse_snip; all are in docs/masks.md."""
     pruning: str = "iterative"
     """When masks are made: iterative, level after level; oneshot, from the trained dense network;
     or at_start, before any training from the rewind step on."""
     scoring_examples: int = 100
     """Training examples that a criterion such as snip scores with, as many of each class."""
     empty_layers: bool = False
-    """Let a layer lose its last weight; the run ends if it would."""
+    """Allow pruning to empty a layer; otherwise such a run is refused."""
     rewind_moments: bool = False
     """Rewind the optimizer's moments too."""
     arms: tuple[str, ...] = DEFAULT_ARMS

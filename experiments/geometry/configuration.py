@@ -22,7 +22,7 @@ class Config(ReadingOne):
     arms: tuple[str, ...] = ("ticket", "reinit", "shuffle", "oneshot")
     """Names from jaxticket.arms; the ticket is always trained."""
     evaluate_every: Step = Step.iterations(100)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     examined: tuple[int, ...] = (2, 4, 5)
     """Levels whose curvature and volume are measured beside the dense one's."""
     examples: int = 500
@@ -36,7 +36,8 @@ class Config(ReadingOne):
     eigenvalues: int = 5
     """Largest eigenvalues that are kept."""
     width_of_density: float = 0.01
-    """Of the Gaussians of a density, in the largest eigenvalue of all networks."""
+    """Width of the Gaussians that smooth a spectral density, as a share of the largest eigenvalue
+    of all networks."""
     density_points: int = 400
     """Points of a density."""
     probes: int = 8

@@ -17,6 +17,11 @@ Penalty = Callable[[Params], Any]
 class Learner(NamedTuple):
     """A way of training one network, as four pure functions.
 
+    Metrics are scalars by names that the learner chooses. Results put the split in front of them:
+    `loss` of the split `validation` is `validation_loss`, and the early-stop step is where that is
+    lowest; without it there is none. Plots draw `test_accuracy` unless they are given another
+    name: `plots.accuracy_against_density(results, metric="validation_loss")`.
+
     Attributes:
       init: `init(key) -> state`, a pytree with `.params` and `.model_state`.
       step: `step(state, mask, batch, key) -> (state, metrics)`, one update. The params and all

@@ -78,7 +78,10 @@ def choose_metric(results: "xarray.Dataset", metric: str) -> "xarray.DataArray":
     """
     curves = [str(name) for name, values in results.data_vars.items() if "step" in values.dims]
     if metric not in curves:
-        raise unknown("metric", metric, curves)
+        usual = "validation_loss" if "validation_loss" in curves else next(iter(curves), "...")
+        raise TicketError(
+            f"{unknown('metric', metric, curves)}; choose one of them, e.g. metric={usual!r}"
+        )
     return results[metric]
 
 

@@ -26,8 +26,9 @@ class Recipe:
     """Share of the units in hidden dense layers that training drops; resnet and vgg have no
     dropout."""
     initializer: str | None = None
-    """Initializer of the kernels: glorot, kaiming or lecun, each with _normal or _uniform;
-    glorot_gaussian, kaiming_gaussian or orthogonal; None keeps the network's own."""
+    """Initializer of the kernels: glorot_normal, glorot_uniform, glorot_gaussian, kaiming_normal,
+    kaiming_uniform, kaiming_gaussian, lecun_normal, lecun_uniform or orthogonal; None keeps the
+    network's own."""
     inputs: str = "standardized"
     """How pixels enter: standardized (by the training pixels) or unit_interval."""
     augment: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ class CheckpointStore(CheckpointReader):
 
     def __init__(
         self,
-        directory: Path,
+        directory: str | Path,
         identity: Mapping[str, str] | None = None,
         *,
         run: Path | None = None,
@@ -55,7 +55,8 @@ class CheckpointStore(CheckpointReader):
         """
         check_keep(keep)
         super().__init__(directory, identity)
-        partway = directory.with_name(f"{directory.name}-partway.npz")
+        folder = self._steps.directory
+        partway = folder.with_name(f"{folder.name}-partway.npz")
         self.partway: PartwayFile = PartwayFile(partway)
         self._run = run
         self._keep: Keep = keep

@@ -1,14 +1,16 @@
-"""Two records of the same networks, compared bit by bit."""
+"""Two records or runs of the same networks, compared bit by bit."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxticket.errors import TicketError
 from jaxticket.keys import is_typed_key
 from jaxticket.masks.prunable import path_string
 from jaxticket.records import Coordinate, Dropped, Record
+from jaxticket.runs.loading import Run
 
 _PARTS = ("masks", "params", "model_state", "observed", "curves")
 
@@ -42,17 +44,20 @@ class Difference(NamedTuple):
         )
 
 
-def differences(first: Record, second: Record) -> list[Difference]:
-    """Compares the networks that two records have in common, to the bit.
+def differences(first: Record | Run, second: Record | Run) -> list[Difference]:
+    """Compares the networks that two records or runs have in common, to the bit.
 
     A part that only one of them holds, such as weights that were dropped, is not compared.
 
     Args:
-      first: a record; its trees may be flat dicts by leaf path.
+      first: a record, whose trees may be flat dicts by leaf path, or a run from `load`.
       second: another one, of the same form.
 
     Returns:
       What differs, leaf by leaf; empty if nothing does.
+
+    Raises:
+      TicketError: for anything else, such as results.
 
     Example:
       >>> curves = {"test_loss": np.ones((1, 1), np.float32)}
@@ -61,6 +66,28 @@ def differences(first: Record, second: Record) -> list[Difference]:
       >>> differences(one, one), str(*differences(one, other))
       ([], 'ticket level 0 replicate 0: curves/test_loss differs in 1 of 1 values, by up to 0.5')
     """
+    _check(first, second)
+    found: list[Difference] = []
+    for one in _records(first, None):
+        for other in _records(second, one.coordinates):
+            found += _of_records(one, other)
+    return found
+
+
+def _check(*given: Any) -> None:
+    for one in given:
+        if not isinstance(one, (Record, Run)):
+            raise TicketError(
+                f"differences: got {type(one).__name__}, expected runs from load(directory), or "
+                "records; xarray compares results: run.results.identical(other.results)"
+            )
+
+
+def _records(given: Record | Run, names: Collection[Coordinate] | None) -> Iterable[Record]:
+    return [given] if isinstance(given, Record) else given.records(names)
+
+
+def _of_records(first: Record, second: Record) -> list[Difference]:
     places = {name: place for place, name in enumerate(second.coordinates)}
     leaves, others = dict(_leaves(first)), dict(_leaves(second))
     found = []

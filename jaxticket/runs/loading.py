@@ -1,5 +1,6 @@
 """Opening a run directory, with nothing but the directory."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ class Run:
           TicketError: if it is none, or one of its files is damaged, naming it.
         """
         self.path = path
+        if path.is_file():
+            raise TicketError(f"{path}: is a file, expected the run directory; try {path.parent}")
         check_run(path)
         content = read_json(path / "config.json", CONFIG_FORM)
         self.experiment: str = content["experiment"]
@@ -114,6 +117,22 @@ class Run:
         """
         _, place = self._place(Coordinate("ticket", 0, replicate, variant))
         return _nested({path: leaf[place] for path, leaf in self._store.initial_params().items()})
+
+    def records(self, names: Collection[Coordinate] | None = None) -> Iterator[Record]:
+        """Reads all finished networks, as many at a time as were saved together.
+
+        Args:
+          names: reads only what holds some of these; `None` for all.
+
+        Yields:
+          Records whose trees are flat dicts by leaf path.
+
+        Raises:
+          TicketError: naming the first that is damaged.
+        """
+        wanted = self._places if names is None else names
+        steps = {step for name, (step, _) in self._places.items() if name in wanted}
+        yield from map(self._read, sorted(steps))
 
     def _params(self, record: Record, place: int) -> Any:
         if isinstance(record.params, Dropped):

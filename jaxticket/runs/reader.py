@@ -20,14 +20,14 @@ MISFIT = (ValueError, KeyError, TypeError, AttributeError)
 class CheckpointReader:
     """Reads what a `CheckpointStore` has kept, and believes nothing that is not what was kept."""
 
-    def __init__(self, directory: Path, identity: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: str | Path, identity: Mapping[str, str] | None = None) -> None:
         """Names the folder; it is read when something is asked for.
 
         Args:
           directory: where the steps are.
           identity: what they must have in common with the run, by name.
         """
-        self._steps = Steps(directory, identity)
+        self._steps = Steps(Path(directory), identity)
 
     def steps(self) -> list[int]:
         """Lists what is there.

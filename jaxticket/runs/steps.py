@@ -110,12 +110,16 @@ class Steps:
         if missing:
             raise damaged(self.path(number), f"has no {missing[0]} that can be read")
         try:
-            content = ocp.load_checkpointables(str(self.path(number)), dict.fromkeys(items))
+            content = ocp.load_checkpointables(self._for_orbax(number), dict.fromkeys(items))
         except Exception as error:  # whatever Orbax makes of damaged files
             raise damaged(self.path(number), _cannot_be_read(error)) from None
         if "leaves" in metadata:
             self._check_leaves(number, metadata["leaves"], content)
         return metadata, content
+
+    def _for_orbax(self, number: int) -> str:
+        """Gives the path as Orbax takes it, which refuses relative ones."""
+        return str(self.path(number).absolute())
 
     def _open(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads and checks everything but the arrays; their sizes, before they are read."""
@@ -127,7 +131,7 @@ class Steps:
         except (OSError, ValueError) as error:
             raise damaged(path, str(error)) from None
         try:
-            found = ocp.checkpointables_metadata(str(path))
+            found = ocp.checkpointables_metadata(self._for_orbax(number))
         except Exception as error:  # whatever Orbax makes of damaged files
             raise damaged(path, _cannot_be_read(error)) from None
         metadata: Any = found.custom_metadata
