@@ -137,6 +137,20 @@ def test_the_same_command_again_only_prints(smoke):
     assert written() == before
 
 
+def test_a_run_without_a_folder_of_its_own_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [*TINY, "--levels", "2", "--arms", "ticket"]
+    assert run(*words)[0] == 0
+    [path] = Path("runs/lenet").iterdir()
+    results = (path / "results.nc").read_bytes()
+    (path / "results.nc").unlink()
+    (path / "summary.json").unlink()
+    code, printed = run(*words)
+    assert code == 0
+    assert (path / "results.nc").read_bytes() == results
+    assert json.loads((path / "summary.json").read_text())["costs"]["networks"] == 0, printed
+
+
 def test_a_library_user_opens_the_run(smoke):
     loaded = runs.load(smoke[1])
     assert loaded.results["test_accuracy"].dims == ("arm", "level", "replicate", "step")
