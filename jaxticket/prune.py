@@ -124,7 +124,8 @@ def schedule(
         raise TicketError(f"levels: got {levels}, expected at least 1 (level 0 is dense)")
     counts = allocation.schedule(mask, levels)
     for level in range(1, levels):
-        empty = [path for path, kept in counts[level].items() if kept < 1]
+        # What had no weights to begin with loses none.
+        empty = [path for path, kept in counts[level].items() if kept < 1 <= counts[0][path]]
         if empty and not (empty_layers and sum(counts[level].values())):
             raise MaskError(
                 f"the schedule empties {', '.join(empty)} at level {level} of {levels - 1}; "

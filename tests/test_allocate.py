@@ -268,6 +268,13 @@ def test_patterns_without_a_layer_and_layers_without_a_pattern_are_all_listed():
     assert message.endswith("the prunable leaves are ['hidden_0/kernel', 'output/kernel']")
 
 
+def test_a_layer_without_weights_is_not_emptied():
+    mask = masks.ones({"a": np.ones((4, 5)), "b": np.ones((5, 0))}, masks.matching("*"))
+    for allocation in (allocate.uniform(0.5), allocate.globally(0.5)):
+        counts = prune.schedule(allocation, mask, 3)
+        assert [sum(level.values()) for level in counts] == [20, 10, 5]
+
+
 def test_a_schedule_that_empties_layers_names_them_and_the_level():
     mask = {"a": np.ones(4, bool), "b": np.ones(4, bool), "c": np.ones(1000, bool)}
     with pytest.raises(MaskError, match=re.escape("empties a, b at level 3 of 9; ask for at most")):
@@ -300,3 +307,99 @@ def test_prune_is_the_allocations_selection_of_the_criterions_scores(criterion, 
     cases.assert_same_bits(pruned, allocation.select(scores, mask, counts[2]))
     cases.assert_kept(name, pruned, counts[2])
     masks.check(pruned, cases.params())
+
+
+# What is no float of JAX.
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.array([1.0, 2.0, 3.0]),
+        np.array([-3.0, -2.0, -1.0]),
+        np.array([-5, -3, -1]),
+        jnp.array([-5, -3, 300]),
+        np.array([0, 7, 9], np.uint8),
+        np.array([-9, 7, 9], np.int64),
+        np.array([0.5, 1, 2], np.float16),
+    ],
+    ids=lambda scores: f"{type(scores).__module__.split('.')[0]}-{scores.dtype}-{scores[0]}",
+)
+def test_scores_of_any_type_are_ranked_by_value(scores):
+    mask = np.ones(3, bool)
+    for keep in range(4):
+        expected = [place >= 3 - keep for place in range(3)]
+        assert allocate.keep_highest(scores, mask, keep).tolist() == expected
+    kept = allocate.keep_affordable(scores, mask, jnp.ones(3, jnp.int32), 1)
+    assert kept.tolist() == [False, False, True]
+
+
+# Rates that are no Python floats.
+
+RATES = [np.float32(0.2), np.float64(0.2), np.float16(0.2), Fraction(1, 5), jnp.float32(0.2)]
+RATES += [np.array(0.2, np.float32)]
+AT_A_RATE = {
+    "globally": allocate.globally,
+    "uniform": allocate.uniform,
+    "per_output": allocate.per_output,
+    "units": allocate.units,
+    "blocks": lambda rate: allocate.blocks(rate, (1, None), scope="global"),
+    "by_cost": lambda rate: allocate.by_cost(rate, {"*": 3}),
+    "erdos_renyi": allocate.erdos_renyi,
+    "smart_ratio": allocate.smart_ratio,
+    "layerwise_adaptive": allocate.layerwise_adaptive,
+}
+
+
+@pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{type(rate).__name__}-{rate!r}")
+@cases.every(AT_A_RATE)
+def test_a_rate_is_the_decimal_that_was_written_whatever_holds_it(name, rate, unchecked):
+    mask = {"w": np.ones((25, 10), bool)}
+    assert AT_A_RATE[name](rate).schedule(mask, 3) == AT_A_RATE[name](0.2).schedule(mask, 3)
+
+
+def test_a_third_is_a_third(unchecked):
+    assert allocate.totals(Fraction(1, 3), 999, 3) == [999, 666, 444]
+    densities = [0.5, np.float32(0.3), jnp.float32(0.1)]
+    assert allocate.totals(densities, 100, 4) == [100, 50, 30, 10]
+
+
+@pytest.mark.parametrize("rate", [1j, None, np.bool_(True)], ids=str)
+def test_what_is_no_rate_is_refused_where_the_allocation_is_made(rate, unchecked):
+    with pytest.raises(
+        TicketError, match=r"prune rate.*expected a concrete number between 0 and 1"
+    ):
+        allocate.globally(rate)
+
+
+def test_rates_outside_of_zero_to_one_and_traced_ones_are_refused(unchecked):
+    for rate in (np.float32(1.5), Fraction(4, 3), jnp.float32(0)):
+        with pytest.raises(TicketError, match=r"prune rate: got .*, expected a share"):
+            allocate.globally(rate)
+    with pytest.raises(TicketError, match="expected a concrete number"):
+        jax.jit(lambda rate: allocate.totals(rate, 9, 2))(0.5)
+
+
+# Leaves without weights, and masks without leaves.
+
+
+@cases.every(AT_A_RATE)
+def test_leaves_without_weights_are_passed_over(name):
+    mask = {"w": jnp.ones((6, 4), bool)}
+    scores = {"w": jnp.arange(24.0).reshape(6, 4)}
+    allocation = AT_A_RATE[name]((0.5,))
+    alone = allocation.select(scores, mask, allocation.schedule(mask, 2)[1])
+    for place in "az":
+        both = mask | {place: jnp.ones((0, 4), bool)}
+        counts = allocation.schedule(both, 2)[1]
+        kept = allocation.select(scores | {place: jnp.ones((0, 4))}, both, counts)
+        assert kept[place].shape == (0, 4)
+        if name != "smart_ratio":
+            np.testing.assert_array_equal(kept["w"], alone["w"])
+        assert masks.density(kept) == 0.5
+
+
+@cases.every(["globally", "layerwise_adaptive", "by_cost"])
+def test_a_mask_without_prunable_leaves_is_refused(name):
+    with pytest.raises(MaskError, match="got a mask without prunable weights; make one with masks"):
+        AT_A_RATE[name](0.5).select({"w": jnp.ones(2)}, {"w": None}, {"*": 0, "cost": 0})

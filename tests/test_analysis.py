@@ -1,15 +1,19 @@
 """Laws of intervals, early stopping and verdicts, against SciPy and by hand."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
 from scipy import stats
 
 from experiments.common import lottery
+from jaxticket import TicketError
 from jaxticket.analysis import (
     Claim,
     at_early_stop,
     early_stop_step,
+    error_barrier,
     judge,
     mean_interval,
     paired_interval,
@@ -113,7 +117,7 @@ def test_falling_below_dense_is_counted_in_levels():
     assert (found["measured"], found["holds"]) == (2.0, True)
     assert verdict(claim, results([REINIT, TICKET]))["measured"] == -2.0
     assert verdict(lottery.falls_below_later(3), results([TICKET, REINIT]))["measured"].startswith(
-        "not computable: needs the arm reinit and 5 levels"
+        "not computable: needs 5 levels"
     )
 
 
@@ -187,3 +191,18 @@ def test_a_verdict_says_where_the_claim_comes_from():
             "holds_corrected": None,
         }
     ]
+
+
+def test_intervals_are_over_replicates_alone(unchecked):
+    for values in (np.arange(15.0).reshape(3, 5), np.float64(1.0)):
+        with pytest.raises(TicketError, match=r"values: got shape .*, expected \[replicates\]"):
+            mean_interval(values)
+    for other in (np.arange(5.0)[:, None], np.arange(1.0), np.arange(4.0)):
+        with pytest.raises(TicketError, match=r"pairs: got shapes \[5\] and .*, expected \[repl"):
+            paired_interval(np.arange(5.0), other)
+
+
+def test_a_barrier_is_that_of_a_list_too():
+    assert error_barrier([0.25, 0.5, 0.25]) == 0.25
+    assert error_barrier(((0.25, 0.5, 0.25), (0.5, 0.5, 0.0))).tolist() == [0.25, 0.25]
+    assert jax.jit(error_barrier)(jnp.array([0.25, 0.5, 0.25])) == 0.25

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxticket import TicketError
+from jaxticket import MaskError, TicketError
 from jaxticket.analysis import (
     angular_distance,
     hamming_distance,
@@ -238,7 +238,7 @@ def test_many_walks_are_each_as_alone_and_what_is_not_finite_shows():
     [
         (lambda: angular_distance(FIRST, {"w": jnp.ones(2)}, M1, M2), "linear path: got"),
         (lambda: hamming_distance({"w": jnp.ones(2, bool)}, {"w": jnp.ones(3, bool)}), "hamming d"),
-        (lambda: hamming_distance({"w": None}, {"w": None}), "over nothing and over nothing"),
+        (lambda: hamming_distance(M1, {"w": None}), "and over nothing, expected"),
         (lambda: overlap_against_chance(M1, M2, 1.0), "confidence: got 1.0"),
         (lambda: overlap_against_chance(M1, {"w": np.ones(2, bool)}), "expected the same prunable"),
         (lambda: principal_components(walk(), 5), "components: got 5 of 5 points, expected 1 to 4"),
@@ -248,3 +248,20 @@ def test_what_makes_no_sense_is_refused_in_one_line(call, message):
     with pytest.raises(TicketError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_leaves_without_weights_change_no_comparison():
+    first, second = np.arange(40) < 20, np.arange(40) % 2 < 1
+    empty = np.ones((0, 3), bool)
+    found = overlap_against_chance({"e": empty, "w": first}, {"e": empty, "w": second})
+    alone = overlap_against_chance({"w": first}, {"w": second})
+    for column, wanted in zip(found[1:], alone[1:], strict=True):
+        assert column.tolist() == [0, *wanted.tolist()]
+    assert hamming_distance({"e": empty, "w": first}, {"e": empty, "w": second}) == 0.5
+
+
+@pytest.mark.parametrize("mask", [{"w": None}, {"w": np.ones((0, 3), bool)}], ids=["none", "empty"])
+@pytest.mark.parametrize("compare", [hamming_distance, overlap_against_chance])
+def test_masks_without_prunable_weights_have_no_distance(compare, mask):
+    with pytest.raises(MaskError, match="got masks without prunable weights"):
+        compare(mask, mask)

@@ -135,6 +135,16 @@ def test_an_emptied_layer_has_no_exponent_and_says_at_which_level():
     assert sign_pattern(np.array([[0.5, np.nan], [0.6, -0.5]])) == ("marginal", "emptied")
 
 
+def test_a_diverged_replicate_empties_no_layer():
+    shares = np.stack([planted(0.5, -0.5), planted(0.6, -0.4), np.full((8, 3), np.nan)])
+    flow = fit_flow(shares, DENSITIES)
+    assert (flow.emptied == -1).all()
+    assert sign_pattern(flow.exponents) == ("undecided",) * 3
+    shares[1, 5:, 1] = 0
+    exponents = fit_flow(shares, DENSITIES).exponents
+    assert sign_pattern(exponents) == ("undecided", "emptied", "undecided")
+
+
 def test_signs_are_those_of_the_interval():
     exponents = np.array([[1.0, -1.0, 0.1], [1.1, -1.2, -0.1], [0.9, -1.1, 0.05]])
     assert sign_pattern(exponents) == ("relevant", "irrelevant", "marginal")

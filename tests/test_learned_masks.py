@@ -222,6 +222,24 @@ def test_a_traced_density_counts_as_the_decimal_that_was_written(size):
         assert {path: int(number) for path, number in traced.items()} == exact, density
 
 
+@pytest.mark.parametrize("density", [np.float32(0.3), np.float64(0.3), np.array(0.3, np.float32)])
+def test_a_density_of_numpy_counts_as_the_decimal_that_was_written(density):
+    shape = {"a": np.ones(15, bool), "b": np.ones(235_200, bool)}
+    exact = learned_masks.counts_at(0.3, shape)
+    counts = learned_masks.counts_at(density, shape)
+    assert counts == exact
+    assert all(type(number) is int for number in counts.values())
+
+
+@pytest.mark.parametrize("density", [1.5, np.float32(1.5), jnp.float32(1.5), np.float32(0)])
+@cases.every(["edge_popup", "straight_through_magnitude"])
+def test_densities_outside_of_zero_to_one_are_refused_whatever_holds_them(name, density):
+    with pytest.raises(TicketError, match=r"density: got .*, expected a share in \(0, 1\]"):
+        learned_masks.counts_at(density, {"a": np.ones(4, bool)})
+    with pytest.raises(TicketError, match=r"density: got .*, expected a share in \(0, 1\]"):
+        getattr(learned_masks, name)(density)
+
+
 def test_counts_of_an_allocation_take_the_place_of_a_density():
     params, _ = cases.handwritten().init(KEY)
     counts = allocate.layerwise({"*": 0.7, "output/*": 0.2}).schedule(masks.ones(params), 2)[1]

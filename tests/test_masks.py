@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxticket import MaskError, masks
+from jaxticket import MaskError, TicketError, allocate, criteria, masks, prune
+from jaxticket.criteria.base import Evidence
 
 SIZE = sum(int(np.prod(shape)) for shape in cases.LAYERS.values())
 seeds = st.integers(0, 2**32 - 1)
@@ -264,5 +265,67 @@ def test_summary_has_a_row_a_layer_and_the_total_and_prints_as_a_table():
 def test_masks_that_cannot_be_measured_are_refused_in_one_line():
     with pytest.raises(MaskError, match="density: got a mask without prunable weights"):
         masks.density({"b": None})
-    with pytest.raises(MaskError, match="overlap: got masks over a and over b"):
+    with pytest.raises(MaskError, match=r"overlap: got masks over {'a': .* and over {'b': "):
         masks.overlap({"a": jnp.ones(2, bool)}, {"b": jnp.ones(2, bool)})
+
+
+@pytest.mark.parametrize("compare", [masks.overlap, masks.is_subset, masks.intersect])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": np.ones((1, 2), bool)}, {"a": np.ones((3, 2), bool)}),
+        ({"a": np.ones(2, bool), "b": None}, {"a": np.ones(2, bool), "b": np.ones(2, bool)}),
+        ({"a": np.ones(2, bool)}, None),
+        ({"a": np.ones(2, bool)}, {"a": np.ones(2, bool), "b": None}),
+    ],
+    ids=["shapes", "prunable", "none", "structure"],
+)
+def test_masks_of_different_networks_are_not_compared(compare, first, second):
+    for pair in ((first, second), (second, first)):
+        with pytest.raises(MaskError, match=f"{compare.__name__}: got masks over .*one network"):
+            compare(*pair)
+    with pytest.raises(MaskError, match="got masks over"):
+        jax.jit(masks.intersect)(first, second)
+
+
+def test_masks_without_prunable_leaves_are_alike():
+    none = {"a": None}
+    assert masks.intersect(none, none) == none
+    assert masks.is_subset(none, none)
+    assert masks.overlap(none, none) == 1
+
+
+def test_what_selects_eagerly_compiles_once_for_a_shape(caplog):
+    mask = {"w": jnp.arange(41) < 20}
+    params = {"w": jnp.arange(41.0)}
+    evidence = Evidence(params, params, jax.random.key(0))
+    selections = {
+        "first_highest": lambda n: masks.first_highest(jnp.arange(41, dtype=jnp.uint32), n),
+        "shuffle": lambda n: masks.shuffle(jax.random.key(n), mask),
+        "keep_highest": lambda n: allocate.keep_highest(params["w"], mask["w"], n),
+        "prune": lambda n: prune.prune(
+            criteria.magnitude(), allocate.uniform(0.5), evidence, mask, {"w": n}
+        ),
+    }
+    for name, select in selections.items():
+        select(9)
+        caplog.clear()
+        with jax.log_compiles():
+            select(7)
+        assert not [line for line in caplog.messages if "Compiling" in line], name
+    with jax.log_compiles():
+        masks.first_highest(jnp.arange(43, dtype=jnp.uint32), 7)
+    assert any("Compiling jit(first_highest)" in line for line in caplog.messages)
+
+
+def test_only_unsigned_integers_are_selected_by_bits(unchecked):
+    for values in (jnp.array([5, 7, 5, 6]), jnp.ones(4)):
+        with pytest.raises(TicketError, match=f"first_highest: got {values.dtype}, expected unsi"):
+            masks.first_highest(values, 1)
+
+
+def test_a_leaf_without_weights_lacks_none():
+    table = masks.summary({"a": np.ones((0, 3), bool), "b": np.array([True, False])})
+    assert [row.density for row in table] == [1.0, 0.5, 0.5]
+    assert "100.00%" in str(table)
+    assert str(masks.summary({"a": None})).endswith("100.00%")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jaxticket import MaskError, TicketError, allocate, masks, prune
 from jaxticket.allocate.groups import from_groups, to_groups
+from jaxticket.allocate.structures import REDUCTIONS
 
 
 def drawn(seed, *shape):
@@ -274,3 +275,24 @@ def test_a_mask_that_keeps_parts_of_groups_is_refused(scope):
     mask["b"][3, 2] = False
     with pytest.raises(MaskError, match="units: got a mask that keeps parts of groups in b, exp"):
         prune.schedule(allocate.units(0.5, scope=scope), mask, 2)
+
+
+# Scores of both signs.
+
+
+def test_the_norm_of_scores_below_zero_is_below_zero():
+    scores = {"w": -jnp.array([[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]])}
+    mask = {"w": jnp.ones((2, 3), bool)}
+    for allocation in (allocate.units(0.5, reduction="norm"), allocate.units(0.5)):
+        kept = allocation.select(scores, mask, {"w": 2})["w"]
+        assert kept.tolist() == [[True, False, False]] * 2
+
+
+@pytest.mark.usefixtures("full_compilation")
+def test_the_norm_of_scores_that_are_not_negative_is_that_of_squares_to_the_bit():
+    scores = np.random.default_rng(0).gamma(0.3, 2, (50, 33)).astype(np.float32)
+    scores[0], scores[1, :2], scores[2, 0] = 0, (np.inf, 0), np.nan
+    squares = lambda scores: jnp.sqrt(jnp.sum(scores**2, axis=1))  # noqa: E731
+    norm = lambda scores: REDUCTIONS["norm"](scores, axis=1)  # noqa: E731
+    for run in (jax.jit, lambda function: function):
+        cases.assert_same_bits(run(norm)(jnp.array(scores)), run(squares)(jnp.array(scores)))

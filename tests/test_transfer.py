@@ -303,6 +303,13 @@ def test_what_cannot_be_carried_is_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_search_that_lacks_a_ticket_is_refused_by_what_it_lacks():
+    result = search()
+    lacking = result._replace(records=[r for r in result.records if not any(r.levels)])
+    with pytest.raises(TicketError, match="lacks the ticket of level 1, replicate 0, variant slow"):
+        transfer.tickets_of(lacking)
+
+
 def test_tickets_of_another_network_are_refused_by_the_leaf_that_differs():
     source = transfer.tickets_of(search())
     params = source.params | {"output": {"kernel": np.zeros((4, 5, 4)), "bias": np.zeros((4, 4))}}

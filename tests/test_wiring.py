@@ -170,3 +170,40 @@ def test_curves_and_whole_numbers_are_refused():
         paths(objective(model), *shapes, masks.ones(shapes[0]), jnp.ones((1, *cases.SHAPE)))
     with pytest.raises(TicketError, match="paths: the network's inputs are uint8, expected floats"):
         paths(objective(model), *shapes, masks.ones(shapes[0]), jnp.ones((1, 2), jnp.uint8))
+
+
+def chain(depth, width, dtype="float32"):
+    """So many matrices, one after the other."""
+
+    def apply(params, model_state, x, *, train, key=None):
+        for place in range(depth):
+            x = x @ params[f"{place:02}"]
+        return x, model_state
+
+    leaf = jax.ShapeDtypeStruct((width, width), dtype)
+    return Model(None, apply), {f"{place:02}": leaf for place in range(depth)}
+
+
+def test_more_paths_than_a_float_holds_are_refused_and_counted_in_float64():
+    model, params = chain(45, 10)
+    mask = masks.ones(params, masks.matching("*"))
+    mask["20"] = mask["20"].at[:, 0].set(False)
+    ask = lambda x: paths(objective(model), params, {}, mask, x)  # noqa: E731
+    with pytest.raises(TicketError, match=r"range of float32, .* under jax.enable_x64\(True\)"):
+        ask(jnp.ones((1, 10)))
+    with jax.enable_x64(True):
+        params = chain(45, 10, "float64")[1]
+        found = ask(jnp.ones((1, 10), "float64"))
+    np.testing.assert_allclose(found.log_number, np.log(9) + 45 * np.log(10), rtol=1e-12)
+    dead = np.zeros((10, 10), bool)
+    dead[0] = True
+    np.testing.assert_array_equal(found.effective["21"], ~dead)
+    assert found.effective["22"].all()
+
+
+def test_paths_that_a_cut_leaves_without_an_input_can_be_too_many_too():
+    model, params = chain(45, 10)
+    mask = masks.ones(params, masks.matching("*"))
+    mask["00"] = jnp.zeros_like(mask["00"])
+    with pytest.raises(TicketError, match="paths: their number leaves the range of float32"):
+        paths(objective(model), params, {}, mask, jnp.ones((1, 10)))

@@ -44,7 +44,7 @@ from experiments.common.experiment import Experiment, Problem, run
 from experiments.isometry import propagation
 from experiments.isometry.neurons import incoming_norms, neurons
 from jaxticket import isometry, masks, prune
-from jaxticket.allocate.base import check_rate
+from jaxticket.allocate.rates import check_rate
 from jaxticket.analysis import Claim
 from jaxticket.errors import unknown
 from jaxticket.imp import Retraining, Variant

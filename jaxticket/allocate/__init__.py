@@ -1,6 +1,6 @@
 """How many weights go, and from where: one file a budget."""
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, count_kept, keep_highest, totals
+from jaxticket.allocate.base import Allocation, Counts, count_kept, keep_highest, totals
 from jaxticket.allocate.cost import by_cost, keep_affordable
 from jaxticket.allocate.erdos_renyi import erdos_renyi
 from jaxticket.allocate.global_scope import globally
@@ -9,6 +9,7 @@ from jaxticket.allocate.layerwise_adaptive import layerwise_adaptive
 from jaxticket.allocate.n_of_m import n_of_m
 from jaxticket.allocate.per_output import per_output
 from jaxticket.allocate.proportional import apportion, proportional
+from jaxticket.allocate.rates import Rate
 from jaxticket.allocate.smart_ratio import smart_ratio
 from jaxticket.allocate.structures import blocks, units
 

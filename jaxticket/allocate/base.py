@@ -1,18 +1,22 @@
 """What an allocation is, and the exact selection that all of them share."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Int, Num, Shaped
 
+from jaxticket.allocate.rates import Rate, as_number, check_rates
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.masks.selection import first_highest
 from jaxticket.types import Mask, Scores
+
+AnyArray = Array | np.ndarray
 
 Counts = dict[str, Any]
 """How many weights are kept: Python integers on the host, by leaf path, or `{"*": total}`; or what
@@ -20,10 +24,6 @@ they cost, `{"cost": total}`."""
 
 Select = Callable[[Scores, Mask, Counts], Mask]
 """`select(scores, mask, counts) -> mask`, a subset of `mask`."""
-
-Rate = float | Sequence[float]
-"""The share of the remaining weights that goes at each level, in (0, 1); or the density of every
-level from level 1 on, falling, in (0, 1)."""
 
 
 def count_kept(mask: Mask) -> Counts:
@@ -75,38 +75,40 @@ def totals(rate: Rate, kept: int, levels: int) -> list[int]:
       One integer a level, exact: rates and densities are read as the decimals that were written.
 
     Raises:
-      TicketError: for a number outside (0, 1), fewer densities than levels, or a density that
-        does not fall.
+      TicketError: for a number outside (0, 1) or none at all, fewer densities than levels, or a
+        density that does not fall.
 
     Example:
       >>> totals(0.2, 1000, 3), totals((0.5, 0.05), 1000, 3)
       ([1000, 800, 640], [1000, 500, 50])
     """
-    if isinstance(rate, int | float):
-        check_rate("prune rate", rate)
-        return list(itertools.islice(_shrinking(rate, kept), levels))
-    densities = [1.0, *rate]
+    check_rates("prune rate", rate)
+    share = as_number(rate)
+    if share is not None:
+        return list(itertools.islice(_shrinking(share, kept), levels))
+    given: Any = rate
+    densities = [1.0, *given]
     if len(densities) < levels:
         raise TicketError(
-            f"densities: got {len(rate)}, expected {levels - 1}, one for every level after the "
+            f"densities: got {len(given)}, expected {levels - 1}, one for every level after the "
             "dense one"
         )
     falling = all(before > after > 0 for before, after in itertools.pairwise(densities))
     if not falling:
         raise TicketError(
-            f"densities: got {list(rate)}, expected numbers between 0 and 1, each below the one "
+            f"densities: got {list(given)}, expected numbers between 0 and 1, each below the one "
             "before"
         )
     return [round(Fraction(str(density)) * kept) for density in densities[:levels]]
 
 
-def _shrinking(rate: float, kept: int) -> Iterator[int]:
+def _shrinking(rate: float | Fraction, kept: int) -> Iterator[int]:
     while True:
         yield kept
         kept = remaining(kept, rate)
 
 
-def remaining(kept: int, rate: float) -> int:
+def remaining(kept: int, rate: float | Fraction) -> int:
     """Gives what is left when a share of the kept weights goes: k − round(p k), exactly.
 
     The rate is read as the decimal that the user wrote (0.2 is 1/5, not the nearest binary
@@ -126,35 +128,15 @@ def remaining(kept: int, rate: float) -> int:
     return kept - round(Fraction(str(rate)) * kept)
 
 
-def check_rate(name: str, rate: float) -> None:
-    """Checks that a rate is a share.
-
-    Args:
-      name: what the rate is called where the user wrote it.
-      rate: the rate.
-
-    Raises:
-      TicketError: outside (0, 1).
-
-    Example:
-      >>> check_rate("prune rate", 0.2)
-    """
-    if not 0 < rate < 1:
-        raise TicketError(
-            f"{name}: got {rate}, expected a share of the remaining weights between 0 and 1, "
-            "both excluded, such as 0.2"
-        )
-
-
 def keep_highest(
-    scores: Float[Array, " n"], mask: Bool[Array, " n"], keep: Int[Array, ""] | int
+    scores: Num[AnyArray, " n"], mask: Bool[AnyArray, " n"], keep: Int[Array, ""] | int
 ) -> Bool[Array, " n"]:
     """Keeps exactly the `keep` highest scores among what the mask keeps.
 
     Ties break by the lower index; NaN ranks lowest. The count is exact whatever the scores.
 
     Args:
-      scores: `float[n]`.
+      scores: `float[n]`, JAX or NumPy; whole numbers as `ordered_bits` takes them.
       mask: `bool[n]`; pruned weights stay pruned.
       keep: how many, possibly traced; at most what the mask keeps.
 
@@ -169,11 +151,13 @@ def keep_highest(
     return first_highest(ranks, keep) & mask
 
 
-def ordered_bits(scores: Float[Array, " n"]) -> Shaped[Array, " n"]:
-    """Maps floats to unsigned integers of the same order, NaN to 1.
+def ordered_bits(scores: Num[AnyArray, " n"]) -> Shaped[Array, " n"]:
+    """Maps numbers to unsigned integers of the same order, NaN to 1.
 
     Args:
-      scores: `float[n]`.
+      scores: `float[n]`, JAX or NumPy, in the precision that JAX gives them: float32 without
+        `jax.enable_x64`. Whole numbers are made floats of that precision, in which those beyond
+        2^24 (2^53) can tie.
 
     Returns:
       `uint32[n]`, `uint64[n]` for `float64`; never 0 nor the greatest number, which stay free.
@@ -182,6 +166,10 @@ def ordered_bits(scores: Float[Array, " n"]) -> Shaped[Array, " n"]:
       >>> ordered_bits(jnp.array([2.0, -1.0, 0.0, -0.0, jnp.nan])).argsort().tolist()
       [4, 1, 2, 3, 0]
     """
+    # The bits of what is no float, or of NumPy's float64, are not those that are shifted below.
+    scores = jnp.asarray(scores)
+    if not jnp.issubdtype(scores.dtype, jnp.floating):
+        scores = scores.astype(jnp.result_type(float))
     if scores.dtype.itemsize < 4:
         scores = scores.astype(jnp.float32)
     unsigned = jnp.uint64 if scores.dtype.itemsize == 8 else jnp.uint32

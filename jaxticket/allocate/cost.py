@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, Num
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, ordered_bits, totals
+from jaxticket.allocate.base import Allocation, AnyArray, Counts, ordered_bits, totals
 from jaxticket.allocate.leaves import by_path, prunable_leaves, split
+from jaxticket.allocate.rates import Rate, check_rates
 from jaxticket.errors import MaskError, TicketError
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.masks.basic import leaves_by_path
@@ -49,8 +50,7 @@ def by_cost(rate: Rate, costs: Mapping[str, int], *, per_cost: bool = False) -> 
 
     Source: own.
     """
-    if isinstance(rate, int | float):
-        check_rate("prune rate", rate)
+    check_rates("prune rate", rate)
     wrong = {p: c for p, c in costs.items() if not isinstance(c, int) or c < 1}
     if wrong:
         raise TicketError(f"costs: got {wrong}, expected positive integers")
@@ -96,8 +96,8 @@ def by_cost(rate: Rate, costs: Mapping[str, int], *, per_cost: bool = False) -> 
 
 
 def keep_affordable(
-    scores: Float[Array, " n"],
-    mask: Bool[Array, " n"],
+    scores: Num[AnyArray, " n"],
+    mask: Bool[AnyArray, " n"],
     costs: Int[Array, " n"],
     budget: Int[Array, ""] | int,
     first: Bool[Array, " n"] | None = None,
@@ -105,7 +105,7 @@ def keep_affordable(
     """Keeps the longest beginning of the ranking whose cost is at most the budget.
 
     Args:
-      scores: `float[n]`; ties break by the lower index, NaN ranks lowest.
+      scores: as in `keep_highest`; ties break by the lower index, NaN ranks lowest.
       mask: `bool[n]`; what is pruned stays pruned.
       costs: `int32[n]`, positive; their sum at most 2³¹ − 1.
       budget: possibly traced.

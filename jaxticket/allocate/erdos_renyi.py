@@ -3,8 +3,9 @@
 import math
 from fractions import Fraction
 
-from jaxticket.allocate.base import Allocation, Rate
+from jaxticket.allocate.base import Allocation
 from jaxticket.allocate.proportional import proportional
+from jaxticket.allocate.rates import Rate
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.types import Mask
@@ -50,6 +51,8 @@ def erdos_renyi(rate: Rate, *, kernel: bool = True) -> Allocation:
                 "outputs; leave such leaves out of what is prunable"
             )
         counted = {path: shape if kernel else shape[-2:] for path, shape in shapes.items()}
-        return {path: Fraction(sum(axes), math.prod(axes)) for path, axes in counted.items()}
+        return {
+            path: Fraction(sum(axes), max(math.prod(axes), 1)) for path, axes in counted.items()
+        }
 
     return proportional(rate, factors)

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, keep_highest, totals
+from jaxticket.allocate.base import Allocation, Counts, keep_highest, totals
 from jaxticket.allocate.leaves import prunable_leaves, split
+from jaxticket.allocate.rates import Rate, check_rates
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.types import Mask, Scores
 
@@ -32,8 +33,7 @@ def globally(rate: Rate) -> Allocation:
 
     Source: 1803.03635, section 4 (ResNet-18, VGG-19).
     """
-    if isinstance(rate, int | float):
-        check_rate("prune rate", rate)
+    check_rates("prune rate", rate)
 
     def schedule(mask: Mask, levels: int) -> list[Counts]:
         kept = sum(mask_counts(mask).values())

@@ -47,7 +47,8 @@ def block_shape(who: str, path: str, shape: Shape, block: Sequence[int | None]) 
         )
     before = len(shape) - len(block)
     given = [1] * before + list(block)
-    whole = tuple(n if size is None else size for n, size in zip(shape, given, strict=True))
+    # Of an axis without weights no block is made, whatever its size.
+    whole = tuple(max(n, 1) if size is None else size for n, size in zip(shape, given, strict=True))
     for axis, (length, size) in enumerate(zip(shape, whole, strict=True)):
         if length % size:
             raise TicketError(
@@ -120,6 +121,8 @@ def select_in_groups(groups_of: Callable[[Mask], Mapping[str, Shape]]) -> Select
 
         def chosen(path: str, score: Any, kept: Any) -> Any:
             rows, here = (to_groups(leaf, blocks[path]) for leaf in (score, kept))
+            if not kept.size:
+                return kept
             # In the midst of rounds a count need not be whole groups: it is rounded up.
             number = -(-counts[path] // here.shape[0])
             best = jax.vmap(lambda s, k: keep_highest(s, k, number))(rows, here)

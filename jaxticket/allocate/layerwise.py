@@ -5,8 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, keep_highest, totals
+from jaxticket.allocate.base import Allocation, Counts, keep_highest, totals
 from jaxticket.allocate.leaves import by_path, map_prunable
+from jaxticket.allocate.rates import Rate, check_rates
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.types import Mask, Scores
 
@@ -18,8 +19,8 @@ def layerwise(rates: Mapping[str, Rate]) -> Allocation:
 
     Args:
       rates: share of the remaining weights that goes at each level, in (0, 1), or the density of
-        every level from level 1 on, by shell-style
-        pattern of the leaf's path; the last pattern that matches counts.
+        every level from level 1 on, by shell-style pattern of the leaf's path; the last pattern
+        that matches counts.
 
     Returns:
       The allocation; its counts are by leaf path.
@@ -37,8 +38,7 @@ def layerwise(rates: Mapping[str, Rate]) -> Allocation:
     Source: 1803.03635, section 2 (LeNet, Conv-2/4/6).
     """
     for pattern, rate in rates.items():
-        if isinstance(rate, int | float):
-            check_rate(f"prune rate of {pattern!r}", rate)
+        check_rates(f"prune rate of {pattern!r}", rate)
 
     def schedule(mask: Mask, levels: int) -> list[Counts]:
         dense = mask_counts(mask)

@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, keep_highest, ordered_bits
+from jaxticket.allocate.base import Allocation, Counts, keep_highest, ordered_bits
 from jaxticket.allocate.global_scope import globally
 from jaxticket.allocate.leaves import prunable_leaves, split
+from jaxticket.allocate.rates import Rate
 from jaxticket.types import Mask, Scores
 
 
@@ -66,8 +67,10 @@ def select_adaptively(scores: Scores, mask: Mask, counts: Counts) -> Mask:
     return split(jnp.concatenate(back), mask)
 
 
-def _worths(scores: Float[Array, " n"], kept: Bool[Array, " n"]) -> Float[Array, " n"]:
+def _worths(scores: Num[Array, " n"], kept: Bool[Array, " n"]) -> Float[Array, " n"]:
     """Gives what scores are worth that are sorted, best first; none is worth more than before."""
+    if not scores.size:
+        return scores.astype(jnp.float32)
     scores = jnp.where(kept, jnp.maximum(jnp.nan_to_num(scores.astype(jnp.float32), nan=0.0), 0), 0)
     # Only ratios count, and squares of small numbers would be zero, as reciprocals of great ones.
     scores = scores * jnp.where(scores[0] > 1, jnp.float32(2.0**-64), jnp.float32(2.0**64))

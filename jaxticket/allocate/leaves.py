@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from jaxticket.errors import TicketError
+from jaxticket.errors import MaskError, TicketError
 from jaxticket.masks.prunable import matching, path_string
 from jaxticket.types import Mask, Scores
 
@@ -81,6 +81,9 @@ def prunable_leaves(scores: Scores, mask: Mask) -> list[Leaf]:
 
     Returns:
       Path, scores and mask of each.
+
+    Raises:
+      MaskError: if there is none.
     """
     leaves: list[Leaf] = []
 
@@ -89,6 +92,8 @@ def prunable_leaves(scores: Scores, mask: Mask) -> list[Leaf]:
         return kept
 
     map_prunable(add, scores, mask)
+    if not leaves:
+        raise MaskError("select: got a mask without prunable weights; make one with masks.ones")
     return leaves
 
 

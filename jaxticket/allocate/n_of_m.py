@@ -83,7 +83,7 @@ def _block(path: str, shape: tuple[int, ...], m: int, axis: int) -> tuple[int, .
 
 def _check_groups(mask: Mask, blocks: Mapping[str, tuple[int, ...]], n: int) -> None:
     groups = {p: to_groups(np.asarray(leaf), blocks[p]) for p, leaf in leaves_by_path(mask)}
-    short = [path for path, kept in groups.items() if kept.sum(axis=1).min() < n]
+    short = [path for path, kept in groups.items() if (kept.sum(axis=1) < n).any()]
     if short:
         raise MaskError(
             f"n_of_m: got a mask with fewer than {n} weights in a group of {', '.join(short)}; "

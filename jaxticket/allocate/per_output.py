@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, totals
+from jaxticket.allocate.base import Allocation, Counts, totals
 from jaxticket.allocate.groups import Shape, block_shape, select_in_groups, to_groups
 from jaxticket.allocate.leaves import by_path
+from jaxticket.allocate.rates import Rate, check_rates
 from jaxticket.errors import MaskError
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.types import Mask
@@ -45,8 +46,7 @@ def per_output(rate: Rate, output_axes: int | Mapping[str, int] = 1) -> Allocati
 
     Source: 2306.11695, section 3, which compares weights so, whatever they are scored by.
     """
-    if isinstance(rate, int | float):
-        check_rate("prune rate", rate)
+    check_rates("prune rate", rate)
 
     def groups_of(mask: Mask) -> dict[str, Shape]:
         shapes = {path: leaf.shape for path, leaf in leaves_by_path(mask)}
@@ -77,10 +77,10 @@ def _kept_by_group(mask: Mask, shapes: Mapping[str, Shape]) -> dict[str, tuple[i
         path: to_groups(np.asarray(leaf), shapes[path]).sum(axis=1)
         for path, leaf in leaves_by_path(mask)
     }
-    uneven = [path for path, each in kept.items() if each.min() != each.max()]
+    uneven = [path for path, each in kept.items() if (each != each[:1]).any()]
     if uneven:
         raise MaskError(
             f"per_output: got a mask that keeps more weights of some outputs than of others in "
             f"{', '.join(uneven)}, expected as many of each; begin with the dense mask"
         )
-    return {path: (len(each), int(each[0])) for path, each in kept.items()}
+    return {path: (len(each), int(each[:1].sum())) for path, each in kept.items()}

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, totals
+from jaxticket.allocate.base import Allocation, Counts, totals
 from jaxticket.allocate.layerwise import select_by_layer
 from jaxticket.allocate.leaves import by_path
+from jaxticket.allocate.rates import Rate, check_rate, check_rates
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import counts as mask_counts
 from jaxticket.masks.basic import sizes
@@ -46,8 +47,7 @@ def proportional(
       >>> twice.schedule(mask, 3)[1:]
       [{'a': 40, 'b': 20}, {'a': 13, 'b': 7}]
     """
-    if isinstance(rate, int | float):
-        check_rate("prune rate", rate)
+    check_rates("prune rate", rate)
     for pattern, density in (fixed or {}).items():
         check_rate(f"density of {pattern!r}", density)
 
@@ -114,7 +114,7 @@ def _quotas(
     while True:
         free = [name for name in weights if name not in full]
         whole = sum((weights[name] for name in free), start=Fraction(0))
-        scale = (total - sum(full.values())) / whole if free else Fraction(0)
+        scale = (total - sum(full.values())) / whole if whole else Fraction(0)
         over = [name for name in free if scale * weights[name] >= limits[name]]
         if not over:
             return {name: full.get(name, scale * weights[name]) for name in weights}

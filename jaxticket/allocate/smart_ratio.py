@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from jaxticket.allocate.base import Allocation, Rate
+from jaxticket.allocate.base import Allocation
 from jaxticket.allocate.proportional import proportional
+from jaxticket.allocate.rates import Rate
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.types import Mask

@@ -8,21 +8,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxticket.allocate.base import Allocation, Counts, Rate, check_rate, keep_highest, totals
+from jaxticket.allocate.base import Allocation, Counts, keep_highest, totals
 from jaxticket.allocate.cost import keep_affordable
 from jaxticket.allocate.groups import ShapeOf, block_shape, from_groups, group_counts, to_groups
 from jaxticket.allocate.leaves import Leaf, map_prunable, prunable_leaves, split
+from jaxticket.allocate.rates import Rate, check_rates
 from jaxticket.errors import MaskError, TicketError, unknown
 from jaxticket.types import Mask, Scores
 
 Scope = Literal["layerwise", "global"]
 """Whether groups compete within their layer or in the whole network."""
 
+
+def _norm(scores: Array, axis: int) -> Array:
+    """Gives the Euclidean norm, sign(t) √|t| with t = Σ s |s| where scores are below zero too.
+
+    Σ s² alone would rank the lowest of signed scores, such as those of an inverse criterion, best.
+    """
+    signed = jnp.sum(scores * jnp.abs(scores), axis=axis)
+    return jnp.sign(signed) * jnp.sqrt(jnp.abs(signed))
+
+
 REDUCTIONS: dict[str, Callable[..., Array]] = {
     "sum": jnp.sum,
     "mean": jnp.mean,
     "maximum": jnp.max,
-    "norm": lambda scores, axis: jnp.sqrt(jnp.sum(scores**2, axis=axis)),
+    "norm": _norm,
 }
 """What a group is worth, from the scores of its weights."""
 
@@ -123,7 +134,7 @@ def units(
     def shape_of(path: str, leaf: tuple[int, ...]) -> tuple[int, ...]:
         if not -len(leaf) <= axis < len(leaf):
             raise TicketError(f"units: got axis {axis} for {path}, which has shape {leaf}")
-        return tuple(1 if i == axis % len(leaf) else n for i, n in enumerate(leaf))
+        return tuple(1 if i == axis % len(leaf) else max(n, 1) for i, n in enumerate(leaf))
 
     return _structured("units", rate, shape_of, scope, reduction, at_least)
 
@@ -131,8 +142,7 @@ def units(
 def _structured(
     who: str, rate: Rate, shape_of: ShapeOf, scope: str, reduction: str, at_least: int
 ) -> Allocation:
-    if isinstance(rate, int | float):
-        check_rate("prune rate", rate)
+    check_rates("prune rate", rate)
     if reduction not in REDUCTIONS:
         raise unknown("reduction", reduction, REDUCTIONS)
     if scope == "layerwise":

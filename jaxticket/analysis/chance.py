@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxticket.analysis.distances import check_masks
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
+from jaxticket.masks.compare import check_masks
 from jaxticket.types import Mask
 
 NEGLIGIBLE = 1e-12
@@ -52,7 +52,7 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
       A row for every leaf and for the total.
 
     Raises:
-      MaskError: for masks of different structures.
+      MaskError: for masks of different structures or shapes, or without prunable weights.
       TicketError: for a confidence outside (0, 1).
 
     Example:
@@ -63,7 +63,7 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
 
     Source: this project's definition; the law is exact, but for rounding (1e-9) and `NEGLIGIBLE`.
     """
-    check_masks("overlap against chance", first, second)
+    check_masks("overlap against chance", first, second, some=True)
     if not 0 < confidence < 1:
         raise TicketError(f"confidence: got {confidence}, expected a number in (0, 1)")
     tail = (1 - confidence) / 2
@@ -72,7 +72,9 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
         ours, theirs = np.asarray(ours), np.asarray(theirs)
         size, kept, others = ours.size, int(ours.sum()), int(theirs.sum())
         law = _hypergeometric(size, kept, others)
-        rows.append((int((ours & theirs).sum()), kept * others / size, *_central(law, tail)))
+        rows.append(
+            (int((ours & theirs).sum()), kept * others / max(size, 1), *_central(law, tail))
+        )
         total = _sum(total, law)
     shared, expected, *_ = zip(*rows, strict=True)
     rows.append((sum(shared), sum(expected), *_central(total, tail)))
@@ -91,6 +93,8 @@ class _Law(NamedTuple):
 def _hypergeometric(size: int, kept: int, others: int) -> _Law:
     from scipy import stats
 
+    if size == 0:
+        return _Law(0, np.ones(1))
     numbers = np.arange(max(0, kept + others - size), min(kept, others) + 1)
     # SciPy's pmf takes minutes where its logarithm takes milliseconds, which rounds to 1e-9.
     probabilities = np.exp(stats.hypergeom.logpmf(numbers, size, kept, others))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxticket.analysis.interpolation import check_alike
-from jaxticket.errors import MaskError
-from jaxticket.masks.basic import apply, intersect, leaves_by_path, sizes
+from jaxticket.masks.basic import apply, sizes
+from jaxticket.masks.compare import check_masks, intersect
 from jaxticket.types import Mask, Params
 
 
@@ -28,7 +28,7 @@ def angular_distance(
       `float[]`; NaN where either is zero on all of m, so that there is no angle.
 
     Raises:
-      TicketError: for networks of other shapes.
+      TicketError: for networks or masks of other shapes.
 
     Example:
       >>> kept = {"w": jnp.ones(2, bool)}
@@ -124,41 +124,17 @@ def hamming_distance(first: Mask, second: Mask) -> Float[Array, ""]:
       `float32[]`, 0 for equal masks, 1 for complements.
 
     Raises:
-      MaskError: for masks of different structures, or without prunable weights.
+      MaskError: for masks of different structures or shapes, or without prunable weights.
 
     Example:
       >>> float(hamming_distance({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])}))
       0.5
     """
-    check_masks("hamming distance", first, second)
+    check_masks("hamming distance", first, second, some=True)
     differ = jax.tree.leaves(jax.tree.map(jnp.logical_xor, first, second))
     # Integers, since float32 counts exactly only up to 2^24.
     number = sum((jnp.sum(leaf, dtype=jnp.int32) for leaf in differ), start=jnp.int32(0))
     return number.astype(jnp.float32) / sum(sizes(first).values())
-
-
-def check_masks(who: str, first: Mask, second: Mask) -> None:
-    """Checks that two masks are of one network.
-
-    Args:
-      who: what compares them, for the message.
-      first: a mask.
-      second: another.
-
-    Raises:
-      MaskError: if their leaves or shapes differ, or nothing is prunable.
-
-    Example:
-      >>> check_masks("overlap", {"w": jnp.ones(2, bool)}, {"w": jnp.zeros(2, bool)})
-    """
-    ours, theirs = (
-        {p: tuple(leaf.shape) for p, leaf in leaves_by_path(mask)} for mask in (first, second)
-    )
-    if ours != theirs or not ours:
-        raise MaskError(
-            f"{who}: got masks over {ours or 'nothing'} and over {theirs or 'nothing'}, expected "
-            "the same prunable leaves; compare masks of one network"
-        )
 
 
 def _prunable(params: Params, mask: Mask) -> list[Array]:

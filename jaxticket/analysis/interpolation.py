@@ -169,7 +169,7 @@ def error_barrier(errors: Any) -> Any:
     for an error that is convex along the line: ends that differ count as a barrier.
 
     Args:
-      errors: `float[..., points]`, E_α at increasing α from 0 to 1, NumPy or JAX.
+      errors: `float[..., points]`, E_α at increasing α from 0 to 1, NumPy, JAX or a list.
 
     Returns:
       `float[...]`; NaN where an error is NaN, or the ends are infinite.
@@ -188,6 +188,8 @@ def error_barrier(errors: Any) -> Any:
             f"errors: got shape {list(np.shape(errors))}, expected [..., points] with at least 2 "
             "points, the two ends of the path"
         )
+    if isinstance(errors, list | tuple):
+        errors = np.asarray(errors)
     with np.errstate(invalid="ignore"):
         return errors.max(axis=-1) - (errors[..., 0] + errors[..., -1]) / 2
 

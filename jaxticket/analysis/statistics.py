@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxticket.errors import TicketError
+
 
 class Interval(NamedTuple):
     """A mean with its confidence interval.
@@ -41,11 +43,19 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
     Returns:
       The interval; infinite with one replicate, NaN with none.
 
+    Raises:
+      TicketError: for values of another shape.
+
     Example:
       >>> print(mean_interval(np.array([1.0, 2.0, 3.0])))
       2 [-0.4841, 4.484] (n = 3)
     """
     kept = np.asarray(values, np.float64)
+    if kept.ndim != 1:
+        raise TicketError(
+            f"values: got shape {list(kept.shape)}, expected [replicates]; give one interval's "
+            "replicates at a time"
+        )
     kept = kept[~np.isnan(kept)]
     if len(kept) == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
@@ -87,11 +97,20 @@ def paired_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0
     Returns:
       The interval of the difference; pairs with a NaN are left out.
 
+    Raises:
+      TicketError: for other shapes, or two that differ.
+
     Example:
       >>> print(paired_interval(np.array([2.0, 3.0]), np.array([1.0, 2.0])))
       1 [1, 1] (n = 2)
     """
-    return mean_interval(np.asarray(first, np.float64) - np.asarray(second, np.float64), confidence)
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape != second.shape:
+        raise TicketError(
+            f"pairs: got shapes {list(first.shape)} and {list(second.shape)}, expected "
+            "[replicates] twice; give the same replicates under both conditions"
+        )
+    return mean_interval(first - second, confidence)
 
 
 @functools.cache

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxticket.errors import TicketError
@@ -102,10 +104,11 @@ def paths(
     weights are the mask's ones and zeros and whose other numbers are one: each path of kept
     weights adds the product of ones. A weight is effective where ∂R/∂m ≠ 0; the effective density
     is `masks.density` of the result. It is exact for kernels, ReLUs and sums, in float32 up to
-    2^24 paths, and to its precision beyond; infinite past its range (3e38), which float64 under
-    `jax.enable_x64` extends. In a convolution each place of the output is an end of its own;
-    average pooling weights a path by its share, maximal pooling follows the greatest, and batch
-    normalisation takes 1/√(1 + ε) of it.
+    2^24 paths, and to its precision beyond. Past its range (3e38), which float64 params and
+    examples under `jax.enable_x64` extend, there is no answer, which raises where masks are
+    concrete; where they are traced, dead weights can then seem effective. In a convolution each
+    place of the output is an end of its own; average pooling weights a path by its share, maximal
+    pooling follows the greatest, and batch normalisation takes 1/√(1 + ε) of it.
 
     Args:
       objective: how the network is applied, such as `learner.objective`.
@@ -119,7 +122,8 @@ def paths(
 
     Raises:
       TicketError: for a network with another curve than a ReLU's, such as tanh, in which a path
-        is no product of weights, and for inputs that are no floats.
+        is no product of weights, for inputs that are no floats, and for more paths than the range
+        holds, where masks are concrete.
 
     Example:
       >>> from jaxticket import masks
@@ -139,8 +143,20 @@ def paths(
     )
     number = _counting(objective, model_state, examples)
     value, slopes = jax.value_and_grad(number)(dense)
-    effective = jax.tree.map(lambda slope, m: None if m is None else m & (slope != 0), slopes, mask)
-    return Paths(jnp.log(value), effective)
+    kept = jax.tree.map(lambda s, m: None if m is None else jnp.where(m, s, 0.0), slopes, mask)
+    _check_range(value, kept)
+    return Paths(jnp.log(value), jax.tree.map(lambda slope: slope != 0, kept))
+
+
+def _check_range(value: Array, slopes: Params) -> None:
+    numbers = [value, *jax.tree.leaves(slopes)]
+    if any(isinstance(number, Tracer) for number in numbers):
+        return
+    if not all(np.isfinite(number).all() for number in numbers):
+        raise TicketError(
+            f"paths: their number leaves the range of {value.dtype}, past which dead weights seem "
+            "effective; count in float64, with params and examples of it under jax.enable_x64(True)"
+        )
 
 
 def _counting(objective: Objective, model_state: ModelState, examples: Batch) -> Any:

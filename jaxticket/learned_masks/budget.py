@@ -11,6 +11,7 @@ from jaxtyping import Array
 from jaxticket import masks
 from jaxticket.allocate.base import Counts, Select
 from jaxticket.allocate.layerwise import select_by_layer
+from jaxticket.allocate.rates import as_number
 from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
 from jaxticket.types import Mask, Scores
@@ -57,9 +58,9 @@ def counts_at(density: Density, mask: Mask) -> Counts:
     """Counts what a density keeps: k_i = round(d n_i) in each layer, and round(d Σ n_i) in all.
 
     Args:
-      density: d. A Python number is read as the decimal that was written, and halves round to
-        even; a traced number is rounded in float32, which in a layer of more than some
-        100,000 weights may be one off, and keeps at least one weight. Counts are
+      density: d. A number of Python or NumPy is read as the decimal that was written, and halves
+        round to even; one of JAX, traced or not, is rounded in float32, which in a layer of more
+        than some 100,000 weights may be one off, and keeps at least one weight. Counts are
         what `Allocation.schedule` gives, in the place of a density.
       mask: what there is to keep of, by shape.
 
@@ -67,7 +68,8 @@ def counts_at(density: Density, mask: Mask) -> Counts:
       Counts by leaf path, and under `"*"` of all together, so that any selection finds its own.
 
     Raises:
-      TicketError: for a Python number outside (0, 1], or one that leaves a layer empty.
+      TicketError: for a number outside (0, 1] that is not traced, or one of Python or NumPy that
+        leaves a layer empty.
 
     Example:
       >>> counts_at(0.5, {"a": jnp.ones(10, bool), "b": jnp.ones(5, bool)})
@@ -82,11 +84,10 @@ a higher density, or counts
         return dict(density)
     sizes = masks.sizes(mask)
     sizes_and_total = {**sizes, "*": sum(sizes.values())}
-    if not isinstance(density, int | float):
+    number = check_density(density)
+    if number is None or isinstance(density, jax.Array):
         return {path: _rounded(density, size) for path, size in sizes_and_total.items()}
-    if not 0 < density <= 1:
-        raise TicketError(f"density: got {density}, expected a share in (0, 1], such as 0.5")
-    counts = {path: round(Fraction(str(density)) * size) for path, size in sizes_and_total.items()}
+    counts = {path: round(Fraction(str(number)) * size) for path, size in sizes_and_total.items()}
     empty = [f"{path} ({size})" for path, size in sizes.items() if counts[path] == 0]
     if empty:
         raise TicketError(
@@ -94,6 +95,28 @@ a higher density, or counts
             "higher density, or counts"
         )
     return counts
+
+
+def check_density(density: Density) -> float | Fraction | None:
+    """Checks that a density is a share, where it is a number that can be read.
+
+    Args:
+      density: see `counts_at`.
+
+    Returns:
+      The number; `None` for counts and what is traced.
+
+    Raises:
+      TicketError: for a number outside (0, 1].
+
+    Example:
+      >>> check_density(0.5), check_density({"*": 9})
+      (0.5, None)
+    """
+    number = as_number(density)
+    if number is not None and not 0 < number <= 1:
+        raise TicketError(f"density: got {number}, expected a share in (0, 1], such as 0.5")
+    return number
 
 
 def shares(density: Density, mask: Mask) -> Any:

@@ -17,7 +17,7 @@ from jaxticket.learned_masks.base import (
     over_prunable,
     straight_through,
 )
-from jaxticket.learned_masks.budget import Density, counts_at, shares, supermask, whole
+from jaxticket.learned_masks.budget import Density, check_density, shares, supermask, whole
 from jaxticket.learned_masks.frozen import freeze
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.types import Mask, Params, Scores
@@ -73,8 +73,7 @@ def edge_popup(
     Source: 1911.13299, section 3; that k is of |s|, the scores' initialisation and the frozen
     weights are those of the authors' code; the scaling is unverified.
     """
-    if isinstance(density, int | float):
-        counts_at(density, {})
+    check_density(density)
 
     def init(key: PRNGKeyArray, drawn: Params) -> tuple[Scores, Any]:
         given = draw_prunable(derive(key, "scores"), drawn, prunable, scores)

@@ -9,7 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxticket.allocate.base import Select
 from jaxticket.allocate.layerwise import select_by_layer
 from jaxticket.learned_masks.base import LearnedMask, over_prunable, straight_through
-from jaxticket.learned_masks.budget import Density, counts_at, supermask
+from jaxticket.learned_masks.budget import Density, check_density, supermask
 from jaxticket.masks.basic import ones
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.types import Mask, Params
@@ -44,8 +44,7 @@ def straight_through_magnitude(
     Source: 1710.01878 compares with it; the dense derivative is that of "dynamic network
     surgery", 1608.04493, equation 3, and of DPF, 2006.07253, equation 2 (all unverified).
     """
-    if isinstance(density, int | float):
-        counts_at(density, {})
+    check_density(density)
 
     def init(key: PRNGKeyArray, drawn: Params) -> tuple[Params, Any]:
         del key

@@ -9,14 +9,12 @@ from jaxticket.masks.basic import (
     apply,
     counts,
     density,
-    intersect,
-    is_subset,
     ones,
-    overlap,
     shuffle,
     sizes,
 )
 from jaxticket.masks.check import check
+from jaxticket.masks.compare import intersect, is_subset, overlap
 from jaxticket.masks.packing import compress, expand, pack, unpack
 from jaxticket.masks.prunable import (
     LAYERWISE_2019,

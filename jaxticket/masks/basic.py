@@ -1,4 +1,4 @@
-"""What one does with masks: make, apply, count, compare, shuffle, check."""
+"""What one does with one mask: make, apply, count, shuffle."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from jaxticket.errors import MaskError
 from jaxticket.keys import derive
@@ -120,76 +120,6 @@ def density(mask: Mask) -> float:
     return sum(counts(mask).values()) / total
 
 
-def intersect(first: Mask, second: Mask) -> Mask:
-    """Keeps what both masks keep.
-
-    Args:
-      first: a mask.
-      second: a mask of the same structure.
-
-    Returns:
-      The elementwise `and`.
-
-    Example:
-      >>> intersect({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])})["w"].tolist()
-      [True, False]
-    """
-    return jax.tree.map(jnp.logical_and, first, second)
-
-
-def is_subset(inner: Mask, outer: Mask) -> bool:
-    """Says whether everything that `inner` keeps is kept by `outer` too.
-
-    Args:
-      inner: a mask.
-      outer: a mask of the same structure.
-
-    Returns:
-      True if nested.
-
-    Example:
-      >>> is_subset({"w": jnp.array([True, False])}, {"w": jnp.array([True, True])})
-      True
-    """
-    excess = jax.tree.map(lambda i, o: bool(np.any(np.asarray(i) & ~np.asarray(o))), inner, outer)
-    return not any(jax.tree.leaves(excess))
-
-
-def overlap(first: Mask, second: Mask) -> Float[Array, ""]:
-    """Gives the intersection over union of two masks: |a ∧ b| / |a ∨ b|.
-
-    Args:
-      first: a mask.
-      second: a mask of the same structure.
-
-    Returns:
-      `float32[]`, 1 for equal masks; 1 also if both keep nothing.
-
-    Raises:
-      MaskError: for masks of different structures.
-
-    Example:
-      >>> float(overlap({"w": jnp.array([True, True])}, {"w": jnp.array([True, False])}))
-      0.5
-    """
-    if jax.tree.structure(first) != jax.tree.structure(second):
-        raise MaskError(
-            f"overlap: got masks over {_paths(first)} and over {_paths(second)}, expected the same "
-            "leaves; compare masks of one network"
-        )
-
-    def total(combine: Any) -> Array:
-        # Integers, since float32 counts exactly only up to 2^24.
-        return sum(
-            (jnp.sum(combine(a, b), dtype=jnp.int32) for a, b in _pairs(first, second)),
-            start=jnp.int32(0),
-        )
-
-    union = total(jnp.logical_or)
-    both = total(jnp.logical_and)
-    return jnp.where(union == 0, 1.0, both / jnp.maximum(union, 1)).astype(jnp.float32)
-
-
 def shuffle(key: PRNGKeyArray, mask: Mask) -> Mask:
     """Shuffles each leaf of a mask: the layerwise random mask with the same counts.
 
@@ -222,10 +152,6 @@ def leaves_by_path(tree: Any, *, keep_none: bool = False) -> list[tuple[str, Any
         tree, is_leaf=(lambda leaf: leaf is None) if keep_none else None
     )
     return [(path_string(path), leaf) for path, leaf in leaves]
-
-
-def _pairs(first: Mask, second: Mask) -> list[tuple[Any, Any]]:
-    return list(zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
 
 
 def _paths(tree: Any) -> str:

@@ -1,10 +1,16 @@
 """Exact selection of the highest of many numbers, fast where sorting pairs is not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt
 
+from jaxticket.errors import TicketError
 
+
+# The loop and the condition are new functions in each call, for which JAX would compile each time.
+@functools.partial(jax.jit, inline=True)
 def first_highest(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> Bool[Array, " n"]:
     """Marks the `number` highest values, the lower index first among equal ones.
 
@@ -19,10 +25,18 @@ def first_highest(values: UInt[Array, " n"], number: Int[Array, ""] | int) -> Bo
     Returns:
       `bool[n]` with exactly `number` true.
 
+    Raises:
+      TicketError: for values of another type.
+
     Example:
       >>> first_highest(jnp.array([5, 7, 5, 5], jnp.uint32), 3).tolist()
       [True, True, True, False]
     """
+    if not jnp.issubdtype(values.dtype, jnp.unsignedinteger):
+        raise TicketError(
+            f"first_highest: got {values.dtype}, expected unsigned integers; "
+            "allocate.keep_highest selects by any numbers"
+        )
     threshold = _threshold(values, number)
     above, at = values > threshold, values == threshold
     missing = number - jnp.sum(above, dtype=jnp.int32)

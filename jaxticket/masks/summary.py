@@ -15,8 +15,8 @@ class LayerSummary(NamedTuple):
 
     @property
     def density(self) -> float:
-        """Fraction kept."""
-        return self.kept / self.size
+        """Fraction kept, 1 of a leaf without weights, which lacks none."""
+        return self.kept / self.size if self.size else 1.0
 
 
 class Summary(tuple[LayerSummary, ...]):

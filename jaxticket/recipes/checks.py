@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from jaxticket import models
-from jaxticket.allocate.base import check_rate
+from jaxticket.allocate.rates import check_rate
 from jaxticket.errors import TicketError, unknown
 from jaxticket.learners import augmentation, preprocessing
 from jaxticket.recipes.architectures import ARCHITECTURES, architecture

@@ -126,7 +126,7 @@ def _lineages(result: Result) -> list[tuple[str, int]]:
 def _mask(result: Result, variant: str, level: int, replicate: int) -> Mask:
     try:
         return result.network("ticket", level, replicate, variant).mask
-    except KeyError:
+    except TicketError:
         raise TicketError(
             f"tickets: lacks the ticket of level {level}, replicate {replicate}"
             f"{f', variant {variant}' if variant else ''}; run its search to the end first"

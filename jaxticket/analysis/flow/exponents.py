@@ -19,7 +19,8 @@ class Flow(NamedTuple):
 
     Attributes:
       eigenvalues: `float64[..., layers]`, λ_i, for one level of the mean scale factor.
-      exponents: `float64[..., layers]`, σ_i; NaN where the layer is emptied within the window.
+      exponents: `float64[..., layers]`, σ_i; NaN where the layer is emptied within the window, and
+        in all layers where a share is NaN, as those of a network that diverged are.
       intercepts: `float64[..., layers]`, ln M_i of the fit at the window's first level.
       r_squared: `float64[..., layers]`, the share of the variance of ln M_i that the fit explains;
         NaN for a share that does not move, and low for a marginal layer however well it fits.
@@ -105,10 +106,12 @@ def sign_pattern(exponents: np.ndarray, confidence: float = 0.95) -> tuple[Sign,
 
     `relevant` where the interval over replicates is above 0, `irrelevant` where it is below,
     `marginal` where 0 is in it: not told from 0 by so many replicates. `emptied` where a replicate
-    has no exponent, as its layer keeps nothing; `undecided` with fewer than 2 replicates.
+    lacks the exponent of this layer but not of all, since its layer keeps nothing; `undecided` with
+    fewer than 2 replicates, or where one lacks every exponent: its shares are not numbers, as those
+    of a network that diverged.
 
     Args:
-      exponents: `float[replicates, layers]`, σ_i.
+      exponents: `float[replicates, layers]`, σ_i of all layers.
       confidence: of each layer's interval alone, not of the whole pattern.
 
     Returns:
@@ -124,7 +127,11 @@ def sign_pattern(exponents: np.ndarray, confidence: float = 0.95) -> tuple[Sign,
     Source: this project's definition.
     """
     exponents = check_exponents(exponents)
-    return tuple(_sign(layer, confidence) for layer in exponents.T)
+    # Shares sum to one, so that emptying never takes the exponents of all layers.
+    defined = exponents[np.isfinite(exponents).any(axis=1)]
+    emptied = [not np.isfinite(layer).all() for layer in defined.T]
+    layers = zip(exponents.T, emptied, strict=True)
+    return tuple("emptied" if gone else _sign(layer, confidence) for layer, gone in layers)
 
 
 def check_exponents(exponents: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
@@ -153,10 +160,8 @@ def check_exponents(exponents: np.ndarray | Sequence[Sequence[float]]) -> np.nda
 
 
 def _sign(values: np.ndarray, confidence: float) -> Sign:
-    if not np.isfinite(values).all():
-        return "emptied"
     interval = mean_interval(values, confidence)
-    if interval.number < 2:
+    if interval.number < max(2, len(values)):
         return "undecided"
     if interval.low > 0:
         return "relevant"
