@@ -291,3 +291,9 @@ def test_rounds_end_at_the_budget_in_a_sweep_of_different_terms():
 
 def evidence_scores(params):
     return jax.tree.map(jnp.abs, params)
+
+
+def test_budgets_take_their_rates_by_name():
+    mask = masks.ones({"a": {"kernel": np.ones((4, 6))}, "b": {"kernel": np.ones((6, 3))}})
+    for make in (allocate.erdos_renyi, allocate.uniform, allocate.globally):
+        assert make(rate=0.5).schedule(mask, 2) == make(0.5).schedule(mask, 2)
