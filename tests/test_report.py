@@ -284,6 +284,14 @@ def test_what_was_tried_is_the_claims_else_the_runs_else_missed(tmp_path):
     assert "Tried: nothing is recorded.\n" in bare
 
 
+def test_what_a_module_tried_is_told_of_its_default_run_alone(tmp_path):
+    sys.modules["experiments.beta"].TRIED = {"falls": "another rate"}
+    other = make_run(tmp_path / "1", config=Config(levels=4), claims=(FAILS,))
+    usual = make_run(tmp_path / "2", claims=(FAILS,))
+    assert "Tried: another rate\n" in write(tmp_path, usual)[0]
+    assert "Tried: nothing is recorded.\n" in write(tmp_path, other)[0]
+
+
 def test_a_resumed_run_names_its_machines_and_whose_time_it_is(tmp_path):
     gpu = {"platform": "gpu", "kind": "NVIDIA H100", "count": 1, "processes": 1}
     later = START | {

@@ -88,14 +88,17 @@ one such as runs/lenet/<hash>
     _check_verdicts(path / "summary.json", summary)
     _check_entries(path / "environment.json", "starts", environment["starts"], _IN_A_START)
     module = _module(path, config["experiment"])
+    command = _command(path, module, config)
+    # Modules say what was tried at default size; of other sizes it says nothing.
+    tried = {} if " --" in command else getattr(module, "TRIED", {})
     return FinishedRun(
         experiment=config["experiment"],
         hash=config["hash"],
         question=(module.__doc__ or "").strip().split("\n")[0],
         paper=_paper(module.__doc__ or ""),
-        command=_command(path, module, config),
+        command=command,
         starts=environment["starts"],
-        summary=_with_tried(summary, getattr(module, "TRIED", {})),
+        summary=_with_tried(summary, tried),
         results=read_results(path / "results.nc", name),
         figures=_figures(path, config["experiment"], summary.get("figures", [])),
         path=path,
