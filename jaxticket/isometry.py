@@ -19,6 +19,7 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxticket import masks
+from jaxticket.decompositions import matrix_by_matrix
 from jaxticket.keys import derive
 from jaxticket.masks.prunable import path_string
 from jaxticket.precision import at_least_single
@@ -58,7 +59,7 @@ def orthogonalize(params: Params, mask: Mask, *, gain: float) -> Params:
 
     def polar(leaf: Array, kept: Bool[Array, "..."]) -> Array:
         matrix = _matrix(jnp.where(kept, leaf, jnp.zeros((), leaf.dtype)))
-        left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+        left, values, right = _decomposed(matrix)
         smallest = values[0] * max(matrix.shape) * jnp.finfo(leaf.dtype).eps
         signs = jnp.where(values > smallest, jnp.asarray(gain, leaf.dtype), 0)
         return ((left * signs[None]) @ right).reshape(leaf.shape)
@@ -201,6 +202,9 @@ def _by_matrix(change: Callable[[Array, Array], Array], params: Params, mask: Ma
         return change(at_least_single(leaf), jnp.asarray(kept)).astype(leaf.dtype)
 
     return masks.apply(jax.tree.map(changed, params, mask), mask)
+
+
+_decomposed = matrix_by_matrix(lambda matrix: jnp.linalg.svd(matrix, full_matrices=False))
 
 
 def _matrix(leaf: Array) -> Array:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "jaxticket").rglob("*.py"))
 
 FLOORS = (
-    {"archives", "axes", "errors", "keys", "precision", "protocol", "types"},
+    {"archives", "axes", "decompositions", "errors", "keys", "precision", "protocol", "types"},
     {"masks", "optimizers", "structure"},
     {"criteria", "allocate", "held", "isometry", "rewind"},
     {"prune", "arms", "learned_masks", "topology", "learners"},

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxticket.decompositions import matrix_by_matrix
 from jaxticket.errors import TicketError
 from jaxticket.types import ModelState, Params
 
@@ -119,4 +120,7 @@ def _of_batch(
     pull = lambda one: back(jnp.broadcast_to(one[None], outputs.shape))[0]  # noqa: E731
     rows = jax.vmap(pull, out_axes=1)(classes)
     jacobians = rows.reshape(*rows.shape[:2], -1).astype(jnp.float32)
-    return jnp.linalg.svd(jacobians, compute_uv=False)
+    return jax.vmap(_singular_values)(jacobians)
+
+
+_singular_values = matrix_by_matrix(lambda matrix: jnp.linalg.svd(matrix, compute_uv=False))

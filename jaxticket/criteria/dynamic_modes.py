@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
+from jaxticket.decompositions import matrix_by_matrix
 from jaxticket.errors import TicketError
 from jaxticket.precision import at_least_single
 from jaxticket.types import PyTree
@@ -87,14 +88,14 @@ def _modes(snapshots: Snapshots, taken: Array, rank: int | None, tolerance: floa
     squares = scale[:, None] * gram[:-1, :-1] * scale[None]
     crossed = scale[:, None] * _dot(gram[:-1], images)
     last = scale * jnp.sum(gram[:-1], axis=1)
-    values, vectors = jnp.linalg.eigh(squares)
+    values, vectors = _eigh(squares)
     inverse = _inverse_roots(values, rank, tolerance, length)
     whitened = vectors * inverse[None]
-    eigenvalues, eigenvectors = jnp.linalg.eig(_dot(whitened.T, _dot(crossed, whitened)))
+    eigenvalues, eigenvectors = _eig(_dot(whitened.T, _dot(crossed, whitened)))
     there = jnp.abs(eigenvalues) > 10 * jnp.finfo(gram.dtype).eps
     # Not solved for: eigenvectors may coincide, and what is left then is still a least square.
     amplitudes = _dot(
-        jnp.linalg.pinv(eigenvectors), _dot(whitened.T, last).astype(eigenvectors.dtype)
+        _pseudoinverse(eigenvectors), _dot(whitened.T, last).astype(eigenvectors.dtype)
     )
     weights = jnp.where(there, amplitudes / jnp.where(there, eigenvalues, 1), 0)
     combined = _dot(_dot(images, whitened).astype(eigenvectors.dtype), eigenvectors)
@@ -131,6 +132,11 @@ def combine(snapshots: Snapshots, coefficients: Complex[Array, " snapshots"]) ->
 
 # GPUs would round the factors of inner products to ten bits otherwise.
 _dot = functools.partial(jnp.matmul, precision="highest")
+
+
+_eigh = matrix_by_matrix(jnp.linalg.eigh)
+_eig = matrix_by_matrix(jnp.linalg.eig)
+_pseudoinverse = matrix_by_matrix(jnp.linalg.pinv)
 
 
 def _check(length: int, rank: int | None) -> None:

@@ -8,6 +8,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxticket.criteria.base import Criterion, Evidence, check_reads, stateless
+from jaxticket.decompositions import matrix_by_matrix
 from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.precision import at_least_single
@@ -76,15 +77,20 @@ def optimal_brain_surgeon(damping: float = 0.01) -> Criterion:
         raise TicketError(f"damping: got {damping}, expected a number above 0")
 
     def score(w: Array, x: Array) -> Array:
-        products, identity = x.T @ x, jnp.eye(x.shape[1], dtype=x.dtype)
+        products = x.T @ x
         # A layer that is given nothing but zeros has no scale: any λ will do, the weights decide.
         scale = jnp.mean(jnp.diagonal(products))
-        hessian = products + damping * jnp.where(scale > 0, scale, 1.0) * identity
-        factor = jax.scipy.linalg.cho_factor(hessian)
-        inverse = jax.scipy.linalg.cho_solve(factor, identity)
+        added = damping * jnp.where(scale > 0, scale, 1.0) * jnp.eye(x.shape[1], dtype=x.dtype)
+        inverse = _inverse(products + added)
         return w * w / (2 * jnp.diagonal(inverse))[:, None]
 
     return _by_layer("optimal_brain_surgeon", score)
+
+
+@matrix_by_matrix
+def _inverse(hessian: Array) -> Array:
+    factor = jax.scipy.linalg.cho_factor(hessian)
+    return jax.scipy.linalg.cho_solve(factor, jnp.eye(len(hessian), dtype=hessian.dtype))
 
 
 def _by_layer(who: str, score_layer: LayerScore) -> Criterion:

@@ -1,13 +1,22 @@
 """Initialisers of kernels, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.nn import initializers
 
+from jaxticket.decompositions import matrix_by_matrix
 from jaxticket.errors import unknown
 
 Initializer = Callable[..., jax.Array]
+
+
+def _orthogonal(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    drawn = matrix_by_matrix(lambda key: initializers.orthogonal()(key, shape, dtype))
+    return drawn(key)
+
 
 _INITIALIZERS: dict[str, Initializer] = {
     "glorot_gaussian": initializers.variance_scaling(1.0, "fan_avg", "normal"),
@@ -18,7 +27,7 @@ _INITIALIZERS: dict[str, Initializer] = {
     "kaiming_uniform": initializers.kaiming_uniform(),
     "lecun_normal": initializers.lecun_normal(),
     "lecun_uniform": initializers.lecun_uniform(),
-    "orthogonal": initializers.orthogonal(),
+    "orthogonal": _orthogonal,
 }
 
 
