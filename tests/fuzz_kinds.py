@@ -44,13 +44,11 @@ class Kind(NamedTuple):
       read: `read(folder) -> what it gives`.
       less: `less(given, whole, said, gone)`, whether less than the whole was given rightly:
         whether a line said so, and whether the file was gone.
-      noisy: whether the libraries that parse it write to stderr themselves; not counted then.
     """
 
     files: dict[str, bytes]
     read: Callable[[Path], Any]
     less: Callable[[Any, Any, bool, bool], bool]
-    noisy: bool = False
 
 
 @functools.cache
@@ -124,7 +122,7 @@ def _unlisted(pristine: Path) -> Kind:
     kind = _steps(pristine, metadata=False)
     for path in pristine.rglob("sha256.json"):
         path.unlink()
-    return kind._replace(noisy=True)
+    return kind
 
 
 def _is_prefix(given: Any, whole: Any, said: bool, gone: bool) -> bool:

@@ -1,18 +1,18 @@
 """From the command line to a configuration, and from an error to one line."""
 
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
 from experiments.common import distributed
 from experiments.common.interruption import InterruptionError
 from experiments.common.misuse import refusals
+from experiments.common.quiet import leave_out_repetitions
 from experiments.common.steps import command_line_registry
 from jaxticket.errors import StorageError, TicketError, unknown
 from jaxticket.population.hosts import SharedError
@@ -77,10 +77,7 @@ def run_main(main: Callable[[], int]) -> None:
       main: does everything and returns an exit code.
     """
     together, stuck = True, False
-    # Orbax tells of what it raises in tracebacks as well, its tasks too.
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.unraisablehook = _tell_unless_late
+    leave_out_repetitions()
     try:
         code, message = main(), ""
     except TicketError as error:
@@ -109,12 +106,3 @@ def run_main(main: Callable[[], int]) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _tell_unless_late(unraisable: Any) -> None:
-    """Tells of an exception that nobody could catch, but for TensorStore's own.
-
-    Its threads report to an event loop, which Orbax closes as soon as one of them has failed.
-    """
-    if str(unraisable.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(unraisable)
