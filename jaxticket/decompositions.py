@@ -12,8 +12,8 @@ def matrix_by_matrix(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Where JAX 0.10 hands LAPACK a batch, it shares the batch out over XLA's threads and waits on one
     of them. Two such waits, of two devices or of two layers, hold both threads of two cores, and
-    what they wait for has none left to run on: the program stands still for ever. JAX 0.12 no longer
-    does so. Elsewhere batches are decomposed as batches.
+    what they wait for has none left to run on: the program stands still for ever. JAX 0.12 does so
+    no longer. Elsewhere batches are decomposed as batches.
 
     Args:
       function: of arrays of one network or one example, which are the same on every platform; it
