@@ -13,7 +13,7 @@ import pytest
 
 from jaxticket import Plan, Protocol, TicketError, criteria, train
 from jaxticket.costs import Ledger
-from jaxticket.trainer import Networks, pace, trainer
+from jaxticket.trainer import Networks, pace, run, segments, trainer
 from jaxticket.trainer.partway import Keeping
 
 PROTOCOL = Protocol(steps=7, batch_size=4, evaluate_every=3)
@@ -261,3 +261,26 @@ def test_the_host_looks_every_few_seconds_by_what_the_last_steps_took(monkeypatc
     assert not here.look()
     now += pace.LOOK_EVERY
     assert here.look()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_population_that_trains_on_takes_no_memory_twice(streams, monkeypatch):
+    """Were it held twice, half as many networks would fit; nothing else would tell."""
+    own, gone = "streamed" if streams else "held", []
+    make = getattr(segments, own)
+
+    def watched(*arguments):
+        def going(*networks):
+            before = ()
+            for reached in make(*arguments)(*networks):
+                gone.extend(leaf.is_deleted() for leaf in before)
+                before = jax.tree.leaves(reached.training.learner.params)
+                yield reached
+
+        return going
+
+    monkeypatch.setattr(run, own, watched)
+    fit = trainer(LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), streaming=streams)
+    fit(networks(2), 2)
+    assert gone
+    assert all(gone)
