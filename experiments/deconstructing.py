@@ -83,7 +83,7 @@ class Config(Configuration):
     steps: Step = Step.iterations(240)  # noqa: RUF009
     """Training at each level, in iterations (600it) or epochs (160ep)."""
     evaluate_every: Step = Step.iterations(60)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     prune_rate: float = 0.7
     """Share of the remaining weights that goes at each level, in hidden layers."""
     output_prune_rate: float = 0.45

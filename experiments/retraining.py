@@ -74,7 +74,7 @@ class Config(Configuration):
     drops: tuple[Step, ...] = (Step.iterations(300), Step.iterations(450))
     """When the learning rate drops under the step schedule, such as 80ep 120ep."""
     evaluate_every: Step = Step.iterations(75)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     prune_rate: float = 0.4
     """Share of the remaining weights that goes at each level."""
     output_prune_rate: float = 0.2

@@ -104,6 +104,11 @@ ROWS = [
     ),
     ("n of m", lambda: allocate.n_of_m(4, 4), "n_of_m: got 4 of 4"),
     ("n of m, 0", lambda: allocate.n_of_m(0, 4), "n_of_m: got 0 of 4"),
+    (
+        "n of m, 2.0",
+        lambda: allocate.n_of_m(2.0, 4),
+        "n_of_m: got 2.0 of 4, expected whole numbers",
+    ),
     ("n of m levels", lambda: schedule(allocate.n_of_m(2, 4), 3), "n_of_m: got 3 levels"),
     ("n of m axis", lambda: schedule(allocate.n_of_m(1, 2, axis=5), 2), "n_of_m: got axis 5"),
     ("per output", lambda: allocate.per_output(1.0), "prune rate: got 1.0"),

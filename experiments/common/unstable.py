@@ -19,7 +19,7 @@ class Unstable(Configuration):
     batch_size: int = 32
     """Examples a step."""
     evaluate_every: Step = Step.iterations(250)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     augment: tuple[str, ...] = ("flip",)
     """Augmentations in their order, such as flip crop=4."""
     optimizer: str = "momentum"

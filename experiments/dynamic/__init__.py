@@ -67,7 +67,7 @@ class Config(Configuration):
     steps: Step = Step.iterations(2_000)  # noqa: RUF009
     """Training, in iterations (600it) or epochs (160ep)."""
     evaluate_every: Step = Step.iterations(200)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     arms: tuple[str, ...] = ("ticket",)
     """Only ticket: there are no controls of a mask that changes."""
     rules: tuple[str, ...] = RULES

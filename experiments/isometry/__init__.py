@@ -84,7 +84,7 @@ class Config(Configuration):
     drops: tuple[Step, ...] = (Step.iterations(400),)
     """When the learning rate drops under the step schedule, such as 80ep 120ep."""
     evaluate_every: Step = Step.iterations(100)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     arms: tuple[str, ...] = ("ticket",)
     """Names from jaxticket.arms; the ticket is always trained."""
     shares: tuple[float, ...] = (0.8, 0.9)

@@ -63,7 +63,7 @@ class Config(ReadingOne):
     scope: str = "global"
     """Where weights compete: layerwise or global."""
     evaluate_every: Step = Step.iterations(200)  # noqa: RUF009
-    """Between evaluations."""
+    """Training between two evaluations."""
     arms: tuple[str, ...] = ("ticket",)
     """Names from jaxticket.arms; only the ticket is measured."""
     tolerance: float = 0.002

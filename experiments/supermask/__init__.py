@@ -65,7 +65,7 @@ class Config(Configuration):
     steps: Step = Step.iterations(400)  # noqa: RUF009
     """Training of the scores, in iterations (600it) or epochs (160ep)."""
     evaluate_every: Step = Step.iterations(100)  # noqa: RUF009
-    """Between evaluations."""
+    """Training between two evaluations."""
     optimizer: str = "momentum"
     """Of the scores: adam, adamw, sgd, momentum, nesterov or rmsprop."""
     learning_rate: float = 1.0

@@ -25,7 +25,7 @@ class Config(Reading):
     steps: Step = Step.iterations(400)  # noqa: RUF009
     """Training at each level, in iterations (600it) or epochs (160ep)."""
     evaluate_every: Step = Step.iterations(100)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     arms: tuple[str, ...] = ("ticket",)
     """Names from jaxticket.arms, of the native networks; the ticket is always trained."""
     tasks: tuple[str, ...] = ("whole", "lower", "upper", "permuted", "digits")

@@ -51,7 +51,7 @@ class Config(Configuration):
     levels: int = 5
     """Levels, the dense one included."""
     evaluate_every: Step = Step.iterations(100)  # noqa: RUF009
-    """Between evaluations: the grid of the early-stop step."""
+    """Training between two evaluations; early stopping chooses one of these steps."""
     prune_rate: float = 0.4
     """Share of the remaining weights that goes at each level."""
     output_prune_rate: float = 0.2

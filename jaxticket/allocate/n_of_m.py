@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 
@@ -46,7 +47,9 @@ def n_of_m(n: int | Sequence[int], m: int, axis: int | Mapping[str, int] = -2) -
 
     Source: 2:4 is 2104.08378, section 3 (unverified).
     """
-    numbers = (n,) if isinstance(n, int) else tuple(n)
+    numbers = tuple(n) if isinstance(n, Sequence) else (n,)
+    if not all(isinstance(number, Integral) for number in (*numbers, m)):
+        raise TicketError(f"n_of_m: got {n!r} of {m!r}, expected whole numbers")
     if not numbers or not all(a > b for a, b in pairwise((m, *numbers, 0))):
         raise TicketError(
             f"n_of_m: got {n} of {m}, expected numbers between 1 and {m - 1}, each below the one "
