@@ -158,9 +158,12 @@ def test_networks_that_are_killed_at_every_evaluation_end_as_if_they_never_were(
     own = begins if begins == () else jnp.array(begins)
     given = networks(2)._replace(begins=own), 2
     whole = make()(*given, snapshots=(2, 3))
-    run = make(**options)
+    book = Ledger()
+    run = make(ledger=book, **options)
     found, kills, sums = killed_at_every_evaluation(run, given, snapshots=(2, 3))
     chex.assert_trees_all_equal(found, whole)
+    # No step was made twice but the last, whose end is not kept here.
+    assert book.network_steps == sums[-1] + 2
     # At 0, 2 (a snapshot), 3, 6 and 7.
     assert kills == 5
     assert drawer.saved >= 3
