@@ -18,10 +18,11 @@ looking at the seeds 0 and 1.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, momentum, a rate that drops twice;
-           three ways, three arms, five replicates: 320 networks; minutes on two cores.
+           three ways and rewinding to 0, five arms, five replicates: 705 networks; minutes on two
+           cores.
   smoke    digits, seconds; only the exact claims mean anything.
-  paper    ResNet-20 on CIFAR-10 by the recipe resnet20-2020: 680 networks, 42.5 million
-           network-steps.
+  paper    ResNet-20 on CIFAR-10 by the recipe resnet20-2020, rewound to 16,000 of 63,000
+           steps: 1,505 networks, 76.8 million network-steps.
 """
 
 import dataclasses
@@ -81,8 +82,6 @@ class Config(Configuration):
     """The same for the output layer."""
     rewind_step: Step = Step.iterations(150)  # noqa: RUF009
     """The step k that pruned networks go back to: they repeat the steps from k to the end."""
-    arms: tuple[str, ...] = ("ticket", "reinit", "shuffle")
-    """Names from jaxticket.arms; the ticket is always trained."""
     retrainings: tuple[str, ...] = ("weights", "learning_rate", "fine_tuning")
     """Ways of retraining: weights, learning_rate, fine_tuning."""
     skip_warmup: bool = False
@@ -104,7 +103,10 @@ PRESETS = {
         rewind_step=Step.iterations(10),
         arms=("ticket", "reinit"),
     ),
-    "paper": published(DEFAULT, "resnet20-2020"),
+    # Three quarters of training are repeated, within the 25 to 90 % that the paper calls safe.
+    "paper": dataclasses.replace(
+        published(DEFAULT, "resnet20-2020"), rewind_step=Step.iterations(16_000)
+    ),
 }
 
 
@@ -145,7 +147,13 @@ def variants(problem: Problem) -> dict[str, Variant]:
     """
     chosen = problem.config.retrainings
     ways = {name: Variant(retraining=way) for name, way in WAYS.items() if way in chosen}
+    # Reinit trains from k on as well; only here does it train as long as a network of its own.
+    ways[FROM_ZERO] = Variant(rewind_step=0, retraining="weights")
     return without_warmup(problem, ways)
+
+
+FROM_ZERO = "weight rewinding to 0"
+"""Iterative magnitude pruning as it first was, for a reinit that is trained in full."""
 
 
 RENDA = "Renda et al. 2020, arXiv 2003.02389, section 4"
@@ -178,7 +186,7 @@ def claims(problem: Problem) -> list[Claim]:
         sweeps.more(early[0], early[2], SPARSE, RENDA),
         sweeps.more(early[1], early[2], SPARSE, RENDA),
         sweeps.as_good(rate, weights, SPARSE, 0.005, RENDA),
-        sweeps.more(weights, weights._replace(arm="reinit"), SPARSE, RENDA),
+        sweeps.more(weights, sweeps.Cell(FROM_ZERO, "reinit", "end"), SPARSE, RENDA),
     ]
 
 

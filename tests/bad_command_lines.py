@@ -3,6 +3,16 @@
 ROWS = [
     ("lenet", ["--dataset", "fashion_mnst"], "unknown data set 'fashion_mnst'.*fashion_mnist"),
     ("lenet", ["--preset", "smok"], "unknown preset 'smok': did you mean 'smoke'"),
+    (
+        "conv",
+        ["--preset", "paper", "--model", "conv_4"],
+        "--model conv_4: .*were published for conv_2; give --preset paper_conv_4",
+    ),
+    (
+        "deep",
+        ["--preset", "paper", "--model", "vgg_11"],
+        "published for resnet_20; give the numbers one by one, with another preset",
+    ),
     ("lenet", ["--arms", "ticket", "rienit"], "unknown arm 'rienit': did you mean 'reinit'"),
     ("lenet", ["--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
     ("lenet", ["--scope", "globl"], "unknown scope 'globl': did you mean 'global'"),
@@ -60,7 +70,7 @@ ROWS = [
     ("rewinding", ["--rewind-steps", "0it"], "--rewind-steps: got 0it alone"),
     ("rewinding", ["--rewind-steps", "0it", "0ep"], "which are the steps .0, 0., expected diff"),
     ("retraining", ["--rewind-moments"], "variant 'rate rewinding': got rewind_moments"),
-    ("conv", ["--model", "deep_mlp"], "--convolution-prune-rate: got 0.25 for deep_mlp"),
+    ("conv", ["--model", "deep_mlp"], "--convolution-prune-rate: got 0.4 for deep_mlp"),
     ("lenet", ["--learning-rates", "0.1", "0.1"], "--learning-rates: got 0.1 twice"),
     ("rewinding", ["--points", "1"], "--points: got 1"),
     ("rewinding", ["--levels", "2"], "--levels: got 2, expected 3"),

@@ -1,18 +1,25 @@
 """Laws of every experiment: its smoke run holds, its costs are counted, nonsense ends in a line."""
 
+import contextlib
+import dataclasses
 import importlib
 import io
 import json
 
 import cases
+import numpy as np
 import pytest
+import xarray
 from rich.console import Console
 
 from experiments.__main__ import questions
 from experiments.common.configuration import check_configuration
 from experiments.common.cost import cost_of
+from experiments.common.problem import make_problem
 from jaxticket import runs
-from jaxticket.recipes import RECIPES
+from jaxticket.data import Dataset
+from jaxticket.recipes import RECIPES, Step
+from jaxticket.types import Examples
 
 NAMES = [name for name in questions() if name != "report"]
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
@@ -79,18 +86,100 @@ def test_the_docstring_says_question_claim_paper_command_and_cost(name):
     for part in ("Claim:", "Paper:", f"Command: `python -m experiments.{name}`", "Presets:"):
         assert part in text
     flat = " ".join(text.split()).replace("ticket-steps", "network-steps")
-    for preset in ("default", "paper"):
+    for preset in MODULES[name].PRESETS:
+        if preset == "smoke":
+            continue
         networks, _, steps = str(cost_of(MODULES[name].EXPERIMENT, preset)).partition(", ")
         assert networks in flat or networks.replace(",", "") in flat, preset
-        if preset == "paper":
-            assert steps in flat, steps
+        if preset.startswith("paper"):
+            assert steps.replace(" network-steps", "") in flat, steps
+
+
+CLAIMED = [
+    ("conv", "default", "conv_4"),
+    ("conv", "default", "conv_6"),
+    *(
+        (name, preset, None)
+        for name in (
+            "conv",
+            "deconstructing",
+            "deep",
+            "lenet",
+            "retraining",
+            "rewinding",
+            "verdict",
+        )
+        for preset in MODULES[name].PRESETS
+        if preset != "smoke"
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "preset", "model"), CLAIMED)
+def test_every_claim_is_made_at_a_level_and_of_arms_that_the_run_has(name, preset, model):
+    """A claim at a density that is on no level can never hold or fail."""
+    experiment = MODULES[name].EXPERIMENT
+    config = experiment.presets[preset]
+    # A few images have few steps in an epoch.
+    steps = Step.iterations(config.steps.at(703))
+    config = dataclasses.replace(config, model=model or config.model, steps=steps)
+    problem = make_problem(config, images_for(config.dataset), experiment.make_family)
+    results = empty_results(problem, experiment.variants(problem))
+    for claim in experiment.claims(problem):
+        # What `measure` adds is not there.
+        with contextlib.suppress(KeyError):
+            measured = str(claim.test(results).measured)
+            assert "needs a level" not in measured, claim.id
+            assert "needs the" not in measured, claim.id
+
+
+def images_for(name):
+    """Makes a data set of that one's shape."""
+    shape = (32, 32, 3) if name == "cifar10" else (8, 8, 1) if name == "digits" else (28, 28, 1)
+    labels = np.arange(130, dtype=np.int32) % 10
+    images = np.random.default_rng(0).integers(0, 255, (130, *shape), np.uint8)
+    split = Examples(images, labels)
+    return Dataset(name, split, split, split, 10, "made", "0", "made")
+
+
+def empty_results(problem, variants):
+    """Makes results of the shape that a run would have, every network alike."""
+    arms, levels, replicates = list(problem.config.arms), problem.config.levels, 3
+    names = list(variants or {"": None})
+    shape = len(names), len(arms), levels, replicates
+    scopes = [
+        "layerwise" if "layerwise" in name else "global" if "global" in name else None
+        for name in names
+    ]
+    densities = [
+        problem._replace(
+            config=dataclasses.replace(problem.config, scope=scope or problem.config.scope)
+        ).densities()
+        for scope in scopes
+    ]
+    dims = ("variant", "arm", "level", "replicate")
+    curves = {
+        name: ((*dims, "step"), np.full((*shape, 2), 0.5))
+        for name in ("test_accuracy", "validation_accuracy", "validation_loss", "test_loss")
+    }
+    results = xarray.Dataset(
+        curves
+        | {
+            "density": (("variant", "level"), np.array(densities) / 100),
+            "early_stop_step": (dims, np.ones(shape, int)),
+            "valid": (dims, np.ones(shape, bool)),
+        },
+        {"variant": names, "arm": arms, "level": range(levels), "step": [0, 1]}
+        | {"replicate": range(replicates)},
+    )
+    return results if variants else results.isel(variant=0, drop=True)
 
 
 def test_costs_are_those_of_the_definition():
     """Six dense pairs, then each variant's own steps, counted by hand."""
     cost = cost_of(MODULES["rewinding"].EXPERIMENT, "smoke")
-    assert cost.networks == 2 * (1 + 2 * 2 * 5)
-    assert cost.steps == 2 * (30 + 2 * 5 * (30 + 20))
+    assert cost.networks == 2 * (1 + 2 * 2 * 4)
+    assert cost.steps == 2 * (30 + 2 * 4 * (30 + 20))
     deep = cost_of(MODULES["deep"].EXPERIMENT, "smoke")
     assert deep.networks == 2 * (2 + 4 * 1 * 2)
 

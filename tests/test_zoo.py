@@ -20,6 +20,7 @@ from jaxticket.models._vgg import _Vgg
 
 # Parameters and weights in kernels on 32 x 32 x 3 (LeNet-5: 28 x 28 x 1) in 10 classes.
 COUNTS = {
+    "lenet_300_100": (266_610, 266_200),
     "lenet_5": (61_706, 61_470),
     "conv_2": (4_301_642, 4_300_992),
     "conv_4": (2_425_930, 2_425_024),

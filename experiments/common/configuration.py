@@ -25,7 +25,8 @@ class Configuration(Recipe):
     """What can be chosen; the text under each field is its help on the command line."""
 
     dataset: str = "fashion_mnist_5k"
-    """fashion_mnist_5k, digits, fashion_mnist, mnist, or any TFDS image classification set."""
+    """fashion_mnist_5k, digits, fashion_mnist, mnist, cifar10_jpeg, or any TFDS set of labelled
+    images."""
     data_path: Path | None = dataclasses.field(default=None, metadata=NOT_SCIENCE)
     """Folder that holds the data set's files; the usual places if None."""
     download: bool = dataclasses.field(default=False, metadata=NOT_SCIENCE)
@@ -88,6 +89,9 @@ class Reading(Configuration):
     run: Path | None = None
     """Finished run whose tickets are measured, instead of making them: its network, data, training
     and arms then replace what is chosen here."""
+    task_paths: tuple[str, ...] = dataclasses.field(default=(), metadata=NOT_SCIENCE)
+    """Folders of the other data sets of tasks, such as mnist=/data/mnist; the usual places if not
+    said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,22 +106,23 @@ class ReadingOne(Reading):
 Config = TypeVar("Config", bound=Configuration)
 
 
-def published(config: Config, name: str) -> Config:
+def published(config: Config, name: str, preset: str = "paper") -> Config:
     """Puts a published recipe, its data set and its levels into a configuration.
 
     Args:
       config: the configuration.
       name: of a recipe in `jaxticket.recipes.RECIPES`.
+      preset: what the preset is called.
 
     Returns:
-      The configuration, as the preset `paper`.
+      The configuration, as that preset.
     """
     paper = by_name(name)
     fields = dataclasses.fields(paper.recipe)
     numbers = {field.name: getattr(paper.recipe, field.name) for field in fields}
     return dataclasses.replace(
         config,
-        preset="paper",
+        preset=preset,
         dataset=paper.dataset,
         levels=paper.levels,
         evaluate_every=paper.evaluate_every,

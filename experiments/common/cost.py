@@ -24,13 +24,16 @@ class Cost(NamedTuple):
         return f"{self.networks:,} networks, {million} million network-steps"
 
 
-def cost_of(experiment: Experiment, preset: str, steps_an_epoch: int = 750) -> Cost:
+EXAMPLES = {"mnist": 55_000, "fashion_mnist": 55_000, "cifar10": 45_000}
+"""Examples of an epoch, by which epochs are read: what 5,000 of validation leave for training."""
+
+
+def cost_of(experiment: Experiment, preset: str) -> Cost:
     """Counts what a preset trains; nothing is loaded.
 
     Args:
       experiment: the experiment.
       preset: one of its presets.
-      steps_an_epoch: by which epochs are read.
 
     Returns:
       The cost.
@@ -41,6 +44,7 @@ def cost_of(experiment: Experiment, preset: str, steps_an_epoch: int = 750) -> C
       380 networks, 0.2 million network-steps
     """
     config: Any = experiment.presets[preset]
+    steps_an_epoch = EXAMPLES.get(config.dataset, 4_000) // config.batch_size
     steps = config.steps.at(steps_an_epoch)
     every = max(1, config.evaluate_every.at(steps_an_epoch))
     protocol = Protocol(steps, config.batch_size, every)

@@ -69,37 +69,47 @@ def nested_masks() -> Claim:
     )
 
 
-def matches_dense(percent: float) -> Claim:
+SECTION_2 = f"{FRANKLE}, section 2"
+
+
+def matches_dense(percent: float, source: str = f"{FRANKLE}, figure 1 and section 2") -> Claim:
     """Claims that the ticket is at least as accurate as the dense network."""
     return Claim(
         f"ticket-matches-dense-{percent:g}",
         f"the ticket at {percent:g} % is at least as accurate as the dense network",
-        f"{FRANKLE}, figure 1 and section 2",
+        source,
         f"mean difference ≥ -{TOLERANCE:.1%}",
         exact=False,
         test=_at(percent, lambda r, n: at_least(_accuracy(r, "ticket", n, "ticket", 0), TOLERANCE)),
     )
 
 
-def beats(arm: str, percent: float) -> Claim:
+def beats(
+    arm: str,
+    percent: float,
+    source: str = f"{SECTION_2} (random reinit) and appendix (random sparsity)",
+) -> Claim:
     """Claims that the ticket is more accurate than a control of the same density."""
     return Claim(
         f"ticket-beats-{arm.replace('_', '-')}-{percent:g}",
         f"the ticket at {percent:g} % is more accurate than {arm}",
-        f"{FRANKLE}, section 2 (random reinit) and appendix (random sparsity)",
+        source,
         "95 % interval of the difference above 0",
         exact=False,
         test=_at(percent, lambda r, n: greater(_accuracy(r, "ticket", n, arm, n)), arm),
     )
 
 
-def stops_before(arm: str, level_of_arm: int | None, percent: float) -> Claim:
+def stops_before(
+    arm: str, level_of_arm: int | None, percent: float, source: str = SECTION_2
+) -> Claim:
     """Claims that the ticket's early-stop step comes before another network's.
 
     Args:
       arm: the other arm.
       level_of_arm: its level; `None` for the ticket's own level.
       percent: the ticket's density in percent.
+      source: of the claim.
 
     Returns:
       The claim.
@@ -116,7 +126,7 @@ def stops_before(arm: str, level_of_arm: int | None, percent: float) -> Claim:
     return Claim(
         f"ticket-stops-before-{name}-{percent:g}",
         f"the ticket at {percent:g} % reaches its lowest validation loss before {name}",
-        f"{FRANKLE}, section 2",
+        source,
         "95 % interval of the difference in steps above 0",
         exact=False,
         test=_at(percent, test, arm),

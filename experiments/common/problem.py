@@ -49,6 +49,15 @@ class Problem(NamedTuple):
         costs = self._multiplications() if config.scope == "multiplications" else None
         return make_allocation(config, self.shapes, costs)
 
+    def densities(self) -> list[float]:
+        """Lists what the levels keep, in percent to three digits, as allocation schedules it."""
+        dense = ones(self.shapes, make_prunable(self.config))
+        counts = prune.schedule(
+            self.allocation(), dense, self.config.levels, empty_layers=self.config.empty_layers
+        )
+        kept = [sum(level.values()) for level in counts]
+        return [float(f"{100 * number / kept[0]:.3g}") for number in kept]
+
     def _multiplications(self) -> dict[str, int]:
         """Counts what each weight costs in a forward pass."""
         learner = self.family({})

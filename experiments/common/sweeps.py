@@ -110,6 +110,22 @@ def as_good(first: Cell, second: Cell, percent: float, tolerance: float, source:
     )
 
 
+def alike(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
+    """Claims that two cells are as accurate as each other, to a tolerance stated first."""
+
+    def judge(one: np.ndarray, other: np.ndarray) -> Evidence:
+        return by_interval(one - other, lambda interval: abs(interval.mean) <= tolerance)
+
+    return Claim(
+        f"{first.slug}-alike-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} and {second} are as accurate as each other",
+        source,
+        f"mean difference within ±{tolerance:.1%}",
+        exact=False,
+        test=judged(judge, first.at(percent), second.at(percent)),
+    )
+
+
 def more_than(cell: Cell, value: float, percent: float, source: str) -> Claim:
     """Claims that a cell is more accurate than a number."""
     return Claim(

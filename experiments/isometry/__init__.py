@@ -23,7 +23,7 @@ Presets:
   default  5,000 embedded Fashion-MNIST images, MLP-7-Linear, 80 % and 90 % of all neurons pruned,
            two rates, with and without OrthP, five replicates: 45 networks; minutes on two cores.
   smoke    digits, seconds; only the exact claims mean anything.
-  paper    MNIST, 90 epochs of batch 100 (unverified): 45 networks, 3.0 million network-steps.
+  paper    MNIST, 90 epochs of batch 100 (unverified): 45 networks, 2.2 million network-steps.
 
 Expected on MNIST (paper, unverified): with MLP-7-Linear mean singular values of exactly 1 after
 OrthP, and rates of 0.01 and 0.001 equally good from there.

@@ -21,7 +21,7 @@ Presets:
            five replicates: 80 networks, 30 of other widths and 15 trained ones; minutes on two
            cores.
   smoke    digits, seconds; only the exact claims mean anything.
-  paper    CIFAR-10, Conv-6 (epochs, rate and batch are unverified): 120 networks, 9.0 million
+  paper    CIFAR-10, Conv-6 (epochs, rate and batch are unverified): 120 networks, 4.2 million
            network-steps, and 40 of other widths and 15 trained ones.
 
 Expected on ImageNet (paper): ResNet-50 with 30 % of its weights kept has 68.6 % over signed

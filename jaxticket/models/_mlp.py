@@ -9,6 +9,7 @@ from jaxticket.models._arguments import positive_integer, positive_integers
 from jaxticket.models._dropout import check_rate, dropout
 from jaxticket.models._from_linen import from_linen
 from jaxticket.models._initializers import Initializer, find_initializer
+from jaxticket.models._options import scale_widths
 from jaxticket.types import Model
 
 
@@ -89,6 +90,7 @@ def lenet_300_100(
     input_shape: Sequence[int] = (28, 28, 1),
     classes: int = 10,
     *,
+    width_multiplier: float = 1.0,
     dropout_rate: float | jax.Array = 0.0,
     initializer: str | Initializer = "glorot_normal",
 ) -> Model:
@@ -99,6 +101,7 @@ def lenet_300_100(
     Args:
       input_shape: the shape of one image, without the batch axis.
       classes: the number of classes.
+      width_multiplier: of both hidden layers.
       dropout_rate: share of each hidden layer that training drops, in [0, 1); see `mlp`.
       initializer: of the kernels; see `mlp`.
 
@@ -120,4 +123,5 @@ def lenet_300_100(
     input_shape = positive_integers("lenet_300_100", "input_shape", input_shape)
     classes = positive_integer("lenet_300_100", "classes", classes)
     rate = check_rate("lenet_300_100", dropout_rate)
-    return mlp(input_shape, (300, 100), classes, dropout_rate=rate, initializer=initializer)
+    widths = scale_widths("lenet_300_100", (300, 100), width_multiplier)
+    return mlp(input_shape, widths, classes, dropout_rate=rate, initializer=initializer)

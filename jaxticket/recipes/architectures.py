@@ -1,7 +1,7 @@
 """What a recipe must know of a network before it makes it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxticket import models
 from jaxticket.errors import TicketError, unknown
@@ -118,11 +118,4 @@ def factory(name: str) -> Callable[..., Model]:
       True
     """
     architecture(name)
-    return _perceptron if name == "lenet_300_100" else getattr(models, name)
-
-
-def _perceptron(
-    input_shape: Sequence[int], classes: int, *, width_multiplier: float, **options: Any
-) -> Model:
-    widths = [max(1, round(width * width_multiplier)) for width in (300, 100)]
-    return models.mlp(input_shape, widths, classes, **options)
+    return getattr(models, name)
