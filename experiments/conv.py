@@ -256,7 +256,11 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
         )
         for name in names
     }
-    return {"conv": plots.variants_against_density(results), **each}
+    return {
+        "conv": plots.variants_against_density(results),
+        "early_stop": plots.variants_against_density(results, None),
+        **each,
+    }
 
 
 EXPERIMENT = Experiment("conv", __doc__ or "", PRESETS, claims, draw, variants, check, tables)

@@ -237,7 +237,10 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
     from jaxticket import plots
 
     del result
-    return {"deep": plots.variants_against_density(results)}
+    return {
+        "deep": plots.variants_against_density(results),
+        "early_stop": plots.variants_against_density(results, None),
+    }
 
 
 EXPERIMENT = Experiment("deep", __doc__ or "", PRESETS, claims, draw, variants, check, tables)

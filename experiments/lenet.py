@@ -234,12 +234,15 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
     from jaxticket import plots
 
     if "variant" in results.dims:
-        return {"tickets": plots.variants_against_density(results)}
+        return {
+            "tickets": plots.variants_against_density(results),
+            "early_stop": plots.variants_against_density(results, None),
+        }
     figures = {
         "tickets": plots.both_against_density(results),
+        "learning_curves": plots.learning_curves(results),
         "accuracy": plots.accuracy_against_density(results),
         "early_stop": plots.early_stop_against_density(results),
-        "learning_curves": plots.learning_curves(results),
         "layer_densities": plots.layer_densities(results),
     }
     # Another network's first layer need not have a weight for every pixel.

@@ -259,7 +259,8 @@ def test_two_runs_of_one_experiment_are_told_apart_by_their_hash(tmp_path):
     ("drawn", "listed", "shown"),
     [
         (("beta", "other", "tickets"), [], ["beta_tickets.png", "beta_beta.png"]),
-        (("other", "tickets"), ["other", "tickets"], ["beta_other.png"]),
+        (("other", "tickets"), ["other", "tickets"], ["beta_other.png", "beta_tickets.png"]),
+        (("a", "b", "c"), ["c", "a", "b"], ["beta_c.png", "beta_a.png"]),
         (("other",), ["other.png"], ["beta_other.png"]),
         (("other",), [], []),
     ],

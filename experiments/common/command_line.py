@@ -71,8 +71,10 @@ def parse(
 
 def _check_network(presets: Mapping[str, Any], config: Any) -> None:
     """Refuses a published protocol for a network that it was not published for."""
+    if not config.preset.startswith("paper"):
+        return
     network = presets[config.preset].model
-    if not config.preset.startswith("paper") or config.model == network:
+    if config.model == network:
         return
     other = [n for n, p in presets.items() if n.startswith("paper") and p.model == config.model]
     fix = f"--preset {other[0]}" if other else "the numbers one by one, with another preset"

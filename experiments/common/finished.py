@@ -188,13 +188,14 @@ def _paper(docstring: str) -> str:
 
 
 def _figures(path: Path, experiment: str, listed: list[str]) -> list[Path]:
-    """Finds the first figure that is listed, else those that are named as main figures are."""
+    """Finds the two figures that are listed first, else those that are named as main ones are."""
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise TicketError(f"{path / 'summary.json'}: figures is no list of names; restore the file")
-    names = [Path(name).stem for name in listed[:1]] or ["tickets", experiment]
+    names = [Path(name).stem for name in listed[:2]] or ["tickets", experiment]
     files = [path / "figures" / f"{name}.png" for name in dict.fromkeys(names)]
-    if listed and not files[0].is_file():
-        raise TicketError(f"{files[0]}: not there, but summary.json lists it; rerun the run")
+    gone = [file for file in files if listed and not file.is_file()]
+    if gone:
+        raise TicketError(f"{gone[0]}: not there, but summary.json lists it; rerun the run")
     return [file for file in files if file.is_file()]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,7 +13,7 @@ from jaxticket.analysis import at_early_stop, mean_interval
 from jaxticket.population import hosts
 
 
-def results_tables(results: xarray.Dataset, metric: str = "test_accuracy") -> list[RenderableType]:
+def results_tables(results: xarray.Dataset, metric: str = "test_accuracy") -> list[Table]:
     """Makes the tables of densities: one, or one a variant of a sweep.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 from experiments.common.accounting import describe_costs
 from experiments.common.finished import FinishedRun
 from experiments.common.markdown import NOTHING, from_rich, number, table, text
-from experiments.common.report import only_uncorrected, p_values, results_table
+from experiments.common.report import only_uncorrected, p_values, results_tables
 from experiments.common.troubles import describe_diverged, describe_useless
 
 REPLICATES = 5
@@ -173,11 +173,22 @@ def _caption(run: FinishedRun, figure: Path) -> str:
 
 
 def _densities(run: FinishedRun) -> list[str]:
-    """Makes the table of densities, where the results are those of one search."""
+    """Makes the tables of densities: of one search, or of each of a few."""
     results = run.results
-    dims = ("arm", "level", "replicate")
+    dims = {"arm", "level", "replicate"}
     known = {"test_accuracy", "early_stop_step", "valid"} <= set(results)
-    if not known or "density" not in results or results["early_stop_step"].dims != dims:
+    if not known or "density" not in results:
         return []
-    made = results_table(results)
-    return [f"<details><summary>{made.title}</summary>", from_rich(made), "</details>"]
+    if set(results["early_stop_step"].dims) - {"variant"} != dims:
+        return []
+    if results.sizes.get("variant", 1) > FEW:
+        return []
+    return [
+        part
+        for made in results_tables(results)
+        for part in (f"<details><summary>{made.title}</summary>", from_rich(made), "</details>")
+    ]
+
+
+FEW = 4
+"""Variants of a sweep whose tables of densities are shown one by one."""

@@ -71,6 +71,10 @@ def _other(there: str, wanted: str) -> TicketError:
 
 
 def _few(steps: list[int]) -> str:
-    """Shows no more than the first and the last of many steps."""
+    """Shows no more than the first and the last of many steps.
+
+    >>> _few([0, 40, 80, 120, 160, 200, 240])
+    '0, 40, 80, ..., 240'
+    """
     shown = [str(step) for step in steps]
     return ", ".join(shown if len(shown) < 7 else [*shown[:3], "...", shown[-1]])

@@ -19,11 +19,13 @@ class Range(NamedTuple):
       mean: `float64`, without the dimension `replicate`.
       low: the same shape.
       high: the same shape.
+      lost: `bool`, the same shape: some replicate is not finite, and another one is.
     """
 
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    lost: np.ndarray
 
     @property
     def bars(self) -> np.ndarray:
@@ -39,7 +41,7 @@ def over_replicates(values: "xarray.DataArray") -> Range:
       values: with a dimension `replicate`.
 
     Returns:
-      Mean and range.
+      Mean, range, and where they lack a replicate.
 
     Example:
       >>> import xarray
@@ -51,7 +53,8 @@ def over_replicates(values: "xarray.DataArray") -> Range:
     mean = known.sum("replicate") / count.where(count > 0)
     low = known.fillna(np.inf).min("replicate").where(count > 0)
     high = known.fillna(-np.inf).max("replicate").where(count > 0)
-    return Range(mean.values, low.values, high.values)
+    lost = (count > 0) & (count < values.sizes["replicate"])
+    return Range(mean.values, low.values, high.values, lost.values)
 
 
 def choose_arms(results: "xarray.Dataset", arms: Sequence[str] | None) -> list[str]:
@@ -111,8 +114,10 @@ def stopped(results: "xarray.Dataset", metric: str | None) -> "xarray.DataArray"
     return steps.where(results["valid"] & (steps >= 0))
 
 
-def read(results: "xarray.Dataset", metric: str, step: str) -> "xarray.DataArray":
+def read(results: "xarray.Dataset", metric: str | None, step: str) -> "xarray.DataArray":
     """Reads a curve at `early_stop`, before training (`start`) or after it (`end`).
+
+    Without a metric it is the early-stop step itself.
 
     Returns:
       (arm, level, replicate), NaN where a network is not valid.
@@ -120,7 +125,7 @@ def read(results: "xarray.Dataset", metric: str, step: str) -> "xarray.DataArray
     readers = {"early_stop": stopped, "start": at_start, "end": at_end}
     if step not in readers:
         raise unknown("step", step, readers)
-    return readers[step](results, metric)
+    return stopped(results, None) if metric is None else readers[step](results, metric)
 
 
 def invalid_counts(results: "xarray.Dataset", arm: str) -> tuple[np.ndarray, int]:

@@ -17,7 +17,7 @@ _COLUMNS = 3
 
 def variants_against_density(
     results: "xarray.Dataset",
-    metric: str = "test_accuracy",
+    metric: str | None = "test_accuracy",
     *,
     arms: Sequence[str] | None = None,
     step: str = "early_stop",
@@ -29,7 +29,7 @@ def variants_against_density(
 
     Args:
       results: from `jaxticket.runs.to_dataset`, of a sweep.
-      metric: any curve of the results.
+      metric: any curve of the results; `None` for the early-stop step itself.
       arms: which arms, all of them unless given.
       step: where curves are read: `early_stop`, at each network's own step of lowest validation
         loss; `start`, before training; `end`, after it.
@@ -44,7 +44,7 @@ def variants_against_density(
       `variants_against_density(jaxticket.runs.load(directory).results, arms=["ticket"])`
     """
     chosen = networks.choose_arms(results, arms)
-    curve = networks.choose_metric(results, metric)
+    label = _label(results, metric, step)
     names = [str(name) for name in results["variant"].values]
     columns = min(len(chosen), _COLUMNS)
     rows = -(-len(chosen) // columns)
@@ -65,7 +65,7 @@ def variants_against_density(
         axes.set_title(arm.replace("_", " "), fontsize=style.TEXT)
         scales.density_axis(axes, np.unique(results["density"].values)[::-1])
     for axes in panels[::columns]:
-        axes.set_ylabel(f"{networks.metric_label(curve)}\n{_WHERE[step]}")
+        axes.set_ylabel(label)
     # One scale, so that arms can be compared across panels.
     limits = [axes.get_ylim() for axes in panels[: len(chosen)]]
     for axes in panels[: len(chosen)]:
@@ -76,6 +76,12 @@ def variants_against_density(
     title = f"mean of {number} replicates, bars from least to greatest" if number > 1 else ""
     style.legend(figure, entries, max(columns, -(-len(names) // 5)), "lower center", title)
     return figure
+
+
+def _label(results: "xarray.Dataset", metric: str | None, step: str) -> str:
+    if metric is None:
+        return "early-stop step"
+    return f"{networks.metric_label(networks.choose_metric(results, metric))}\n{_WHERE[step]}"
 
 
 def instability_against_density(results: "xarray.Dataset") -> Figure:
