@@ -54,8 +54,8 @@ ALLOCATIONS: dict[str, allocate.Allocation] = {
     "n_of_m": allocate.n_of_m((4, 3, 2, 1), 5, axis={"hidden_0/*": 1, "output/*": 0}),
     "per_output": allocate.per_output(0.3),
     "blocks": allocate.blocks(0.3, (1, None)),
-    "units": allocate.units((0.8, 0.6, 0.4, 0.2)),
-    "units_globally": allocate.units((0.8, 0.6, 0.4, 0.3), scope="global"),
+    "units": allocate.units((0.8, 0.6, 0.4, 0.2), dense=()),
+    "units_globally": allocate.units((0.8, 0.6, 0.4, 0.3), scope="global", dense=()),
 }
 
 UNUSED = {"by_cost": 2, "units_globally": 5}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxticket import Model, Plan, TicketError, learners, masks, models
-from jaxticket.analysis import align, barriers, permute
+from jaxticket.analysis import align, align_pairs, barriers, permute
 from jaxticket.learners import TrainState
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.structure import trace
@@ -197,6 +197,21 @@ def test_alignment_never_loses_ends_and_is_a_function_of_its_key(name):
     )
 
 
+def test_many_pairs_are_each_as_alone():
+    _, graph, network = instance("perceptron")
+    generator = np.random.default_rng(4)
+    draw = lambda leaf: generator.normal(size=(3, *leaf.shape)).astype(np.float32)  # noqa: E731
+    firsts, seconds = (jax.tree.map(draw, network) for _ in range(2))
+    keys = jax.random.split(jax.random.key(5), 3)
+    found = align_pairs(graph, firsts, seconds, keys, starts=2)
+    for place in range(3):
+        pair = cases.member(firsts, place), cases.member(seconds, place)
+        alone = align(graph, *pair, keys[place], starts=2)
+        cases.assert_same_bits(cases.member(found, place), alone)
+    # Of three drawn pairs no two are alike.
+    assert len({tuple(row) for row in found.permutations["hidden_0/kernel"]}) == 3
+
+
 def test_masks_go_with_their_weights():
     _, graph, network = instance("perceptron")
     dense = masks.ones(network.params)
@@ -227,7 +242,18 @@ def test_networks_that_cannot_be_aligned_are_refused():
     _, graph, first = instance("perceptron")
     key = jax.random.key(0)
     other = first._replace(params=first.params | {"output": {}})
-    with pytest.raises(TicketError, match=r"alignment: got params/output/bias: .* and nothing"):
+    with pytest.raises(
+        TicketError, match=r"alignment, first and second: got params/out.* and nothing"
+    ):
         align(graph, first, other, key)
+    firsts, key_of_each = cases.stack([first, first]), jax.random.split(key, 3)
+    with pytest.raises(
+        TicketError, match=r"alignment: got keys \[3\] for 2 pairs, expected one ea"
+    ):
+        align_pairs(graph, firsts, firsts, key_of_each)
+    with pytest.raises(TicketError, match=r"alignment, firsts and seconds: got params/"):
+        align_pairs(graph, firsts, first, key_of_each)
     with pytest.raises(TicketError, match="starts: got 0"):
         align(graph, first, first, key, starts=0)
+    with pytest.raises(TicketError, match="starts: got 0"):
+        align_pairs(graph, firsts, firsts, key_of_each[:2], starts=0)

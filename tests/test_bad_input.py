@@ -18,7 +18,7 @@ from experiments.common.command_line import parse
 from experiments.common.configuration import check_configuration
 from jaxticket import TicketError
 
-LONGEST = 500
+LONGEST = 600
 
 
 SMALL = {"--preset": "smoke", "--plan": "map"}

@@ -328,12 +328,13 @@ def test_a_metric_that_the_learner_does_not_measure_is_refused():
 
 def test_trees_without_a_line_between_them_are_refused_with_all_their_leaves():
     first = {"w": jnp.zeros(3), "b": jnp.zeros(1), "n": jnp.int32(1)}
-    faults = r"b: float32\[1\] and float32\[2\]; n: int32\[\] and nothing, expected"
+    faults = r"second: got b: float32\[1\] and float32\[2\]; n: int32\[\] and nothing, expected"
     with pytest.raises(TicketError, match=faults):
         interpolate(first, {"w": jnp.zeros(3), "b": jnp.zeros(2)}, 0.5)
     with pytest.raises(TicketError, match=r"n: int32\[\] of other values, expected.*integers"):
         interpolate(first, first | {"n": jnp.int32(2)}, 0.5)
-    with pytest.raises(TicketError, match=r"float32\[2, 5\] and float32\[1, 5\]"):
+    fault = r"barriers, firsts and seconds: .*float32\[2, 5\] and float32\[1, 5\]"
+    with pytest.raises(TicketError, match=fault):
         measured(networks(0, 1), networks(2))
     counted = networks(0)._replace(model_state={"count": np.int32([1])})
     with pytest.raises(TicketError, match=r"count: int32\[1\] of other values"):

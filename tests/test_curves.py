@@ -191,7 +191,7 @@ def test_a_curve_through_the_middle_is_the_line_and_meets_its_ends():
     cases.assert_same_bits(bezier(first, away, second, jnp.float32(0)), second)
     expected = jax.tree.map(lambda a, m, b: 0.09 * a + 0.42 * m + 0.49 * b, first, away, second)
     cases.assert_close(bezier(first, away, second, 0.3), expected, 1e-6)
-    with pytest.raises(TicketError, match="curve: got"):
+    with pytest.raises(TicketError, match="curve, first and middle: got"):
         bezier(first, {}, second, 0.5)
 
 

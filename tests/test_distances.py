@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxticket import MaskError, TicketError
+from jaxticket import MaskError, TicketError, masks
 from jaxticket.analysis import (
     angular_distance,
     hamming_distance,
@@ -94,14 +94,30 @@ def test_masks_differ_where_one_keeps_and_the_other_does_not():
     assert float(hamming_distance(M1, jax.tree.map(jnp.logical_not, M1))) == 1
 
 
+def every_distance(first, second, one, other):
+    """All distances of two networks and their masks, from starts that are theirs."""
+    starts = jax.tree.map(lambda leaf: leaf / 2, second), jax.tree.map(jnp.sin, first)
+    return (
+        angular_distance(first, second, one, other),
+        l2_distance(first, second),
+        l2_distance(first, second, one),
+        relative_distance(first, second, *starts, one),
+        hamming_distance(one, other),
+        masks.overlap(one, other),
+    )
+
+
 def test_many_pairs_are_each_as_alone():
-    firsts, seconds = (cases.stack([cases.params(s) for s in seeds]) for seeds in ((0, 1), (2, 3)))
-    kept = cases.stack([cases.mask(0), cases.mask(1)])
-    every = lambda a, b, m: (angular_distance(a, b, m, m), l2_distance(a, b, m))  # noqa: E731
-    together = jax.jit(jax.vmap(every))(firsts, seconds, kept)
-    for place in range(2):
-        alone = every(cases.params(place), cases.params(place + 2), cases.mask(place))
+    pairs = [
+        (cases.params(s), cases.params(s + 2), cases.mask(s), cases.mask(s + 5, 0.7))
+        for s in range(2)
+    ]
+    together = jax.jit(jax.vmap(every_distance))(*cases.stack(pairs))
+    for place, pair in enumerate(pairs):
+        alone = every_distance(*pair)
         cases.assert_close(cases.member(together, place), alone)
+        cases.assert_same_bits(cases.member(together, place)[4:], alone[4:])
+    assert all(len(set(np.asarray(of).tolist())) == 2 for of in together)
 
 
 # Overlap against chance.
@@ -167,6 +183,17 @@ def test_the_total_of_large_leaves_is_that_of_the_normal_law():
     np.testing.assert_allclose(found.low[-1], 2300 - half, atol=2)
     np.testing.assert_allclose(found.high[-1], 2300 + half, atol=2)
     assert found.low[-1] <= found.shared[-1] <= found.high[-1]
+
+
+def test_overlaps_of_many_pairs_are_each_as_alone():
+    made = [[(cases.mask(3 * n + r), cases.mask(9, 0.3 + r / 5)) for r in range(3)] for n in (0, 1)]
+    firsts, seconds = cases.stack([cases.stack(row) for row in made])
+    found = overlap_against_chance(firsts, seconds, 0.8, axes=2)
+    assert found.names == ("hidden_0/kernel", "output/kernel", "total")
+    for n, r in itertools.product(range(2), range(3)):
+        alone = overlap_against_chance(*made[n][r], 0.8)
+        cases.assert_same_bits(cases.member(cases.member(found[1:], n), r), alone[1:])
+    assert len(np.unique(found.expected[0, :, -1])) == 3
 
 
 def test_levels_of_one_ticket_share_more_than_chance_and_nothing_can_be_shared():
@@ -236,7 +263,31 @@ def test_many_walks_are_each_as_alone_and_what_is_not_finite_shows():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: angular_distance(FIRST, {"w": jnp.ones(2)}, M1, M2), "linear path: got"),
+        (
+            lambda: angular_distance(FIRST, {"w": jnp.ones(2)}, M1, M2),
+            "angular distance, first and second: got .*hidden_0/bias",
+        ),
+        (
+            lambda: l2_distance({"w": jnp.ones(2)}, {"w": jnp.ones(3)}),
+            r"l2 distance, first and second: got w: float32\[2\] and float32\[3\], expected",
+        ),
+        (
+            lambda: relative_distance(FIRST, FIRST, {"w": jnp.ones(2)}, FIRST),
+            "relative distance, first and first_start: got",
+        ),
+        (
+            lambda: relative_distance(FIRST, FIRST, FIRST, {"w": jnp.ones(2)}),
+            "relative distance, second and second_start: got",
+        ),
+        (
+            lambda: angular_distance(FIRST, SECOND, M1, M1["output"]),
+            "angular distance, first_mask and second_mask: got masks over",
+        ),
+        (
+            lambda: angular_distance(FIRST, SECOND, *[{**M1, "output": M1["hidden_0"]}] * 2),
+            r"mask does not fit params: output/kernel: got bool\[6, 5\], expected bool\[5, 3\]",
+        ),
+        (lambda: l2_distance(FIRST, SECOND, {"w": None}), "mask does not fit .* w: not in params"),
         (lambda: hamming_distance({"w": jnp.ones(2, bool)}, {"w": jnp.ones(3, bool)}), "hamming d"),
         (lambda: hamming_distance(M1, {"w": None}), "and over nothing, expected"),
         (lambda: overlap_against_chance(M1, M2, 1.0), "confidence: got 1.0"),

@@ -14,6 +14,7 @@ from jaxticket.analysis.flow import (
     fit_flow,
     flow_distance,
     flow_distances,
+    flow_intervals,
     magnitude_shares,
     sign_pattern,
     untrained_masks,
@@ -151,6 +152,23 @@ def test_signs_are_those_of_the_interval():
     assert sign_pattern(exponents[:1]) == ("undecided",) * 3
 
 
+def test_intervals_are_those_of_scipy_and_say_of_how_many_replicates():
+    shares = np.stack([planted(*pair) for pair in ((0.5, -0.4), (0.7, -0.1), (0.6, -0.3))])
+    flow = fit_flow(shares, DENSITIES)
+    for values, confidence in ((flow.exponents, 0.95), (flow.eigenvalues, 0.8)):
+        found = flow_intervals(values, confidence)
+        expected = stats.t.interval(confidence, 2, values.mean(axis=0), stats.sem(values))
+        ends = np.array([one[:3] for one in found]).T
+        np.testing.assert_allclose(ends, [values.mean(axis=0), *expected], rtol=1e-10)
+        assert [one.number for one in found] == [3, 3, 3]
+    assert (ends[1] < ends[0]).all()
+    shares[1, 5:, 1] = 0
+    shares[2] = np.nan
+    found = flow_intervals(fit_flow(shares, DENSITIES).exponents)
+    assert [one.number for one in found] == [2, 1, 2]
+    assert np.isinf(found[1].high)
+
+
 # Nulls.
 
 
@@ -186,6 +204,18 @@ def test_untrained_masks_are_nested_exact_and_the_criterions_own(name):
         last = np.concatenate([np.abs(params[path][0])[made[path][0, -1]] for path in LAYERS])
         gone = np.concatenate([np.abs(params[path][0])[~made[path][0, -1]] for path in LAYERS])
         assert last.min() > gone.max()
+
+
+@pytest.mark.parametrize("name", ["random", "magnitude"])
+def test_many_untrained_flows_are_each_as_alone(name):
+    params, made, counts, _ = untrained(name)
+    dense = {path: np.ones(shape, bool) for path, shape in LAYERS.items()}
+    choices = criteria.by_name(name), allocate.globally(0.2), counts
+    one = jax.jit(lambda key, params: untrained_masks(key, params, dense, *choices))
+    keys = jax.random.split(jax.random.key(1), 100)
+    for place in (0, 57, 99):
+        alone = one(keys[place], cases.member(params, place))
+        cases.assert_same_bits(cases.member(made, place), alone)
 
 
 def test_random_pruning_is_a_fixed_point_at_the_rate_of_its_interval():
@@ -279,6 +309,7 @@ def test_a_distance_with_too_few_replicates_or_an_emptied_layer_is_no_number_alo
         (lambda: fit_flow(planted(0.1), DENSITIES[::-1]), "densities: got .* each below the one"),
         (lambda: fit_flow(planted(0.1), DENSITIES, (3, 4)), r"window: got \(3, 4\), expected at"),
         (lambda: sign_pattern(np.zeros(3)), r"exponents: got shape \[3\], expected \[replicates"),
+        (lambda: flow_intervals(np.zeros(3)), r"exponents: got shape \[3\], expected \[replicates"),
         (lambda: flow_distance(np.zeros((3, 2)), np.zeros((3, 4))), "flows: got 2 and 4 layers"),
         (
             lambda: flow_distance(np.zeros((3, 2)), np.zeros((4, 2)), paired=True),

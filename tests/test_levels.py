@@ -1,9 +1,15 @@
 """Laws of the experiment levels: its claims on planted results, its nulls, its figures."""
 
+import io
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray
+from rich.console import Console
 
+from experiments import levels
+from experiments.common.instability import Barriers
 from experiments.levels import exponents, measuring, verdicts
 from jaxticket import plots
 from jaxticket.analysis import judge
@@ -144,8 +150,33 @@ def test_the_tables_have_a_row_a_level_and_a_sign_a_layer():
     assert verdicts.by_level(made()).row_count == LEVELS
     table = exponents.table(made())
     assert table.row_count == 3
-    signs = [[cell.split()[1] for cell in table.columns[place].cells] for place in (1, 2)]
+    signs = [[cell.split()[-1] for cell in table.columns[place].cells] for place in (1, 2)]
     assert signs == [["irrelevant", "relevant", "relevant"], ["marginal"] * 3]
+
+
+def test_a_replicate_whose_loss_is_not_finite_on_the_way_is_named(monkeypatch):
+    def between(learner, state, pairs, problem, points):
+        heights, alphas = np.zeros(len(pairs)), np.full(len(pairs), np.nan)
+        # Level 1 of three, the second of two replicates.
+        heights[1], alphas[1] = np.nan, 0.25
+        return Barriers(heights, alphas)
+
+    monkeypatch.setattr(measuring, "barriers_between", between)
+    learner = SimpleNamespace(init=lambda key: None)
+    config = SimpleNamespace(seed=0, points=5)
+    problem = SimpleNamespace(family=lambda given: learner, config=config)
+    row = [(None, None)] * 2
+    found = measuring._barriers(problem, [row] * 2, [row] * 3, [row] * 2)
+    results = made().drop_vars(["barrier", "strange_barrier", "own_barrier"])
+    results = results.isel(level=slice(3), other_level=slice(3), replicate=slice(2))
+    results = results.assign(found)
+    assert np.isnan(results["barrier"].values[1]).tolist() == [False, True]
+    shown = io.StringIO()
+    for table in levels.tables(results):
+        Console(file=shown, width=150).print(table)
+    assert "no barrier" in shown.getvalue()
+    assert "level 1, replicate 1" in shown.getvalue()
+    assert len(levels.tables(made())) == 2
 
 
 def test_figures_show_what_was_measured():

@@ -187,7 +187,7 @@ def test_global_blocks_of_one_size_compete_across_layers_and_are_counted_exactly
 
 def test_units_are_columns_of_kernels_and_the_rest_of_the_axis_goes_with_them():
     scores = {"convolution": drawn(0, 3, 3, 2, 8), "dense": drawn(1, 8, 10)}
-    mask = run(allocate.units(0.5), scores, 2)[1]
+    mask = run(allocate.units(0.5, dense=()), scores, 2)[1]
     for path, leaf in scores.items():
         norms = leaf.reshape(-1, leaf.shape[-1]).sum(axis=0)
         number = leaf.shape[-1] // 2
@@ -220,23 +220,51 @@ def test_global_units_are_the_longest_ranking_that_fits_with_the_best_of_each_la
     cases.assert_same_bits(jax.tree.map(np.asarray, chosen), expected)
 
 
-global_units = jax.jit(allocate.units(0.5, scope="global", reduction="mean").select)
+global_units = jax.jit(allocate.units(0.5, scope="global", reduction="mean", dense=()).select)
+
+
+LAYERS = {"first/kernel": (2, 8), "output/kernel": (8, 4)}
+
+
+@pytest.mark.parametrize("scope", ["layerwise", "global"])
+def test_the_outputs_of_a_network_stay_whatever_they_are_worth(scope):
+    scores = {path: drawn(0, *shape) for path, shape in LAYERS.items()}
+    scores["output/kernel"] *= 1e-6
+    levels = run(allocate.units((0.5, 0.25), scope=scope), scores, 3)
+    found = [{path: int(leaf.sum()) for path, leaf in mask.items()} for mask in levels]
+    assert [mask["first/kernel"] for mask in found] == [16, 8, 4]
+    assert all(mask["output/kernel"] == 32 for mask in found)
+    named = run(allocate.units((0.5,), scope=scope, dense=("first/*",)), scores, 2)[1]
+    assert masks.counts(named) == {"first/kernel": 16, "output/kernel": 16}
+    # Units of inputs are no classes.
+    inputs = run(allocate.units((0.5,), axis=-2), scores, 2)[1]
+    assert masks.counts(inputs) == {"first/kernel": 8, "output/kernel": 16}
+
+
+@pytest.mark.parametrize("dense", [None, ("last/*",)])
+def test_a_last_layer_of_another_name_must_be_named(dense):
+    shapes = {"Dense_0": np.ones((2, 8), bool), "Dense_1": np.ones((8, 4), bool)}
+    message = "units: dense .* matches none of Dense_0, Dense_1; name the layer that gives the net"
+    with pytest.raises(TicketError, match=message):
+        prune.schedule(allocate.units(0.5, dense=dense), shapes, 2)
 
 
 def test_the_last_unit_of_a_layer_goes_only_where_that_was_asked_for():
     shapes = {"a": np.ones((2, 40), bool), "b": np.ones((2, 2), bool)}
     densities = (0.5, 0.1)
-    counts = prune.schedule(allocate.units(densities), shapes, 3)
+    counts = prune.schedule(allocate.units(densities, dense=()), shapes, 3)
     assert counts[1:] == ({"a": 40, "b": 2}, {"a": 8, "b": 2})
     with pytest.raises(MaskError, match="the schedule empties b at level 2 of 2"):
-        prune.schedule(allocate.units(densities, at_least=0), shapes, 3)
+        prune.schedule(allocate.units(densities, at_least=0, dense=()), shapes, 3)
     worthless = {"a": np.ones((2, 40), np.float32), "b": np.zeros((2, 2), np.float32)}
     kept = [
-        masks.counts(run(allocate.units(0.5, scope="global", at_least=n), worthless, 2)[1])["b"]
+        masks.counts(
+            run(allocate.units(0.5, scope="global", at_least=n, dense=()), worthless, 2)[1]
+        )["b"]
         for n in (0, 1, 2)
     ]
     assert kept == [0, 2, 4]
-    few = allocate.units((0.05,), scope="global", at_least=2)
+    few = allocate.units((0.05,), scope="global", at_least=2, dense=())
     with pytest.raises(
         MaskError, match="keeps 4 weights at level 1, fewer than the 8 of at_least 2"
     ):
@@ -271,10 +299,12 @@ def test_structures_that_cannot_be_are_refused(message, levels):
 def test_a_mask_that_keeps_parts_of_groups_is_refused(scope):
     mask = {"a": np.ones((6, 4), bool), "b": np.ones((6, 4), bool)}
     mask["a"][:, 1] = False
-    assert sum(prune.schedule(allocate.units(0.5, scope=scope), mask, 1)[0].values()) == 42
+    assert (
+        sum(prune.schedule(allocate.units(0.5, scope=scope, dense=()), mask, 1)[0].values()) == 42
+    )
     mask["b"][3, 2] = False
     with pytest.raises(MaskError, match="units: got a mask that keeps parts of groups in b, exp"):
-        prune.schedule(allocate.units(0.5, scope=scope), mask, 2)
+        prune.schedule(allocate.units(0.5, scope=scope, dense=()), mask, 2)
 
 
 # Scores of both signs.
@@ -283,7 +313,10 @@ def test_a_mask_that_keeps_parts_of_groups_is_refused(scope):
 def test_the_norm_of_scores_below_zero_is_below_zero():
     scores = {"w": -jnp.array([[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]])}
     mask = {"w": jnp.ones((2, 3), bool)}
-    for allocation in (allocate.units(0.5, reduction="norm"), allocate.units(0.5)):
+    for allocation in (
+        allocate.units(0.5, reduction="norm", dense=()),
+        allocate.units(0.5, dense=()),
+    ):
         kept = allocation.select(scores, mask, {"w": 2})["w"]
         assert kept.tolist() == [[True, False, False]] * 2
 

@@ -1,13 +1,22 @@
 """Laws of the claims and figures about searches that are repelled from their own solutions."""
 
+import dataclasses
+import io
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray
 from matplotlib.container import ErrorbarContainer
+from rich.console import Console
 
+from experiments import regurgitation
+from experiments.common.instability import Barriers
+from experiments.common.undefined import undefined_pairs
 from experiments.regurgitation import advantage, successive
 from experiments.regurgitation.advantage import Search
-from jaxticket import TicketError, plots
+from jaxticket import TicketError, plots, runs
 
 NAMES = [successive.name(search, s) for search in ("ticket", "reinit") for s in (0.0, 2.0)]
 TICKET, REPELLED, REINIT, REPELLED_REINIT = map(Search, NAMES)
@@ -84,6 +93,59 @@ def test_claims_about_angles_read_the_means_over_levels():
     interval = successive.below("angle", ("ticket", 0), ("reinit", 0), "s").test(given).interval
     assert interval is not None
     assert interval.number == 3
+
+
+def test_a_replicate_whose_loss_is_not_finite_on_the_way_is_named(monkeypatch):
+    broken = Barriers(np.array([0.1, np.nan]), np.array([np.nan, 0.25]))
+    monkeypatch.setattr(successive, "barriers_between", lambda *given: broken)
+    monkeypatch.setattr(successive, "angles_of", lambda *given: np.array([0.3, 0.4]))
+    monkeypatch.setattr(successive, "_first_mask_differences", lambda result: 0)
+    learner, config = SimpleNamespace(init=lambda key: None), SimpleNamespace(seed=0, points=3)
+    problem = SimpleNamespace(family=lambda given: learner, config=config)
+    one = SimpleNamespace(variants=NAMES[:1], levels=2, replicates=2, network=lambda *given: None)
+    coords = {"variant": NAMES[:1], "level": [0, 1], "replicate": [0, 1]}
+    density = (("variant", "level"), [[1.0, 0.5]])
+    found = successive.measured(problem, one, xarray.Dataset({"density": density}, coords))
+    np.testing.assert_array_equal(found["angle"][0, 1], [0.3, 0.4])
+    np.testing.assert_array_equal(found["barrier"][0, 1], [0.1, np.nan])
+    (pair,) = undefined_pairs(found)
+    assert pair["between"] == "variant ticket, strength 0, level 1, replicate 1"
+    assert pair["alpha"] == 0.25
+    *_, table = successive.tables(found)
+    assert list(table.columns[1].cells) == [pair["between"]]
+
+
+SMALL = ("--preset", "smoke", "--plan", "map", "--strengths", "0", "2")
+
+
+@pytest.mark.slow
+def test_what_is_trained_beside_a_run_that_is_read_is_what_a_run_of_its_own_trains(tmp_path):
+    """To the bit, with all that is measured; and the run's own tickets are not trained again."""
+    call = lambda *words: regurgitation.main(  # noqa: E731
+        [*SMALL, *map(str, words)], Console(file=io.StringIO(), width=130)
+    )
+    own, read = tmp_path / "own", tmp_path / "read"
+    assert call("--out", own) == 0
+    for name, what in (("ticket, strength 2", "repulsion 2"), ("reinit, strength 0", "reinit")):
+        with pytest.raises(TicketError, match=f"--variant {name}: is a search with .*{what}"):
+            call("--run", own, "--variant", name, "--out", read)
+    assert not read.exists()
+    assert call("--run", own, "--out", read) == 0
+    xarray.testing.assert_identical(runs.load(own).results, runs.load(read).results)
+    networks = json.loads((read / "summary.json").read_text())["costs"]["networks"]
+    assert networks == 3 * 2 * 2
+    # Gone on with, nothing is left to train.
+    (read / "results.nc").unlink()
+    (read / "summary.json").unlink()
+    assert call("--run", own, "--out", read) == 0
+    xarray.testing.assert_identical(runs.load(own).results, runs.load(read).results)
+    assert json.loads((read / "summary.json").read_text())["costs"]["networks"] == 0
+
+
+def test_percents_are_densities():
+    config = dataclasses.replace(regurgitation.PRESETS["default"], percents=(0.0,))
+    with pytest.raises(TicketError, match="--percents: got 0, expected above 0 to 100"):
+        regurgitation.check(config)
 
 
 def lines(axes):

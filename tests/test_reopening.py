@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import conv, lenet, levels
+from experiments import conv, lenet, levels, universality
 from experiments.common.configuration import Reading, ReadingOne
 from experiments.common.experiment import run
+from experiments.connectivity.statistics import measuring
 from jaxticket import TicketError, runs
 
 SEEN = {}
@@ -21,7 +22,8 @@ SEEN = {}
 
 def measure(problem, result, results):
     SEEN.update(problem=problem, result=result)
-    return results.assign(measured=1.0)
+    undefined = ("replicate", np.where(np.arange(results.sizes["replicate"]) == 1, 0.25, np.nan))
+    return results.assign(measured=1.0, barrier_undefined_at=undefined)
 
 
 def reader(module, options=Reading):
@@ -74,8 +76,11 @@ def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(made, tm
         assert jax.tree.all(same)
     found = runs.load(tmp_path / "new").results
     assert float(found["measured"]) == 1.0
+    summary = json.loads((tmp_path / "new" / "summary.json").read_text())
+    wanted = {"measure": "barrier", "between": "replicate 1", "alpha": 0.25}
+    assert summary["undefined"] == [wanted]
     # Nothing but the reading is the run's: no network was trained or kept again.
-    assert json.loads((tmp_path / "new" / "summary.json").read_text())["costs"]["networks"] == 0
+    assert summary["costs"]["networks"] == 0
     assert not list((tmp_path / "new" / "checkpoints").glob("[0-9]*"))
 
 
@@ -99,6 +104,96 @@ def test_a_sweep_is_read_with_its_own_variants(tmp_path):
     with pytest.raises(TicketError, match="unknown variant 'nothing': .*" + re.escape(name)):
         call(one, "--run", out, "--variant", "nothing", "--out", tmp_path / "two")
     assert not (tmp_path / "two").exists()
+
+
+@pytest.fixture(scope="module")
+def of_tasks(tmp_path_factory):
+    """A run of several searches, each with hyperparameters of its own, before any transfer."""
+    out = tmp_path_factory.mktemp("tasks") / "run"
+    nothing = lambda given: []  # noqa: E731
+    plain = dataclasses.replace(
+        universality.EXPERIMENT,
+        claims=nothing,
+        tables=nothing,
+        draw=lambda results, result: {},
+        measure=lambda problem, result, results: results,
+    )
+    assert call(plain, "--preset", "smoke", "--tasks", "whole", "lower", "--out", out) == 0
+    return out
+
+
+def accuracy(learner, problem, network):
+    state = learner.init(jax.random.key(0))
+    state = state._replace(params=network.params, model_state=network.model_state)
+    examples = jax.tree.map(np.asarray, problem.dataset.test)
+    return float(learner.evaluate(state, network.mask, examples)["accuracy"])
+
+
+@pytest.mark.slow
+def test_a_search_with_hyperparameters_is_measured_by_its_own_learner(of_tasks, tmp_path):
+    """Evaluated once more, its networks are as accurate as they were on its own task."""
+    found = {}
+    for name in ("whole", "lower", "whole, momentum"):
+        one = dataclasses.replace(reader(universality, ReadingOne), tables=lambda results: [])
+        one = dataclasses.replace(one, reads=("ticket",), settle=lambda config: config)
+        out = tmp_path / name.replace(", ", "-")
+        assert call(one, "--run", of_tasks, "--variant", name, "--out", out) == 0
+        problem, network = SEEN["problem"], SEEN["result"].network("ticket", 2, 1)
+        found[name] = accuracy(problem.family({}), problem, network)
+        assert found[name] == pytest.approx(float(network.curves["test_accuracy"][-1]), abs=1e-6)
+        # What names hyperparameters gets what it names.
+        other = {"task": 1 - int(name == "lower"), "optimizer": 0, "learning_rate": 0.1}
+        assert accuracy(problem.family(other), problem, network) != found[name]
+    # Where all searches are measured, each by its own.
+    every = dataclasses.replace(reader(universality), tables=lambda results: [])
+    assert call(every, "--run", of_tasks, "--out", tmp_path / "every") == 0
+    problem, result = SEEN["problem"], SEEN["result"]
+    config = dataclasses.make_dataclass(
+        "Config", ("statistics_examples", "batch_size", "statistics_passes", "seed")
+    )(60, 20, 1, 0)
+    by = measuring(problem._replace(config=config), result)
+    for name, expected in found.items():
+        network = result.network("ticket", 2, 1, name)
+        assert accuracy(by[name].learner, problem, network) == pytest.approx(expected, abs=1e-6)
+        task = int(name == "lower")
+        labels = np.asarray(problem.dataset.test.labels)[:, task]
+        np.testing.assert_array_equal(by[name].labels, labels)
+
+
+@pytest.mark.slow
+def test_levels_measures_the_tickets_of_a_search_with_hyperparameters(of_tasks, tmp_path):
+    words = ("--preset", "smoke", "--run", of_tasks, "--variant", "lower", "--out", tmp_path)
+    assert call(levels.EXPERIMENT, *words) == 0
+    found = runs.load(tmp_path).results
+    assert np.isfinite(found["barrier"].isel(level=slice(1, None))).all()
+    assert np.isfinite(found["jump"]).all()
+    assert found["barrier_undefined_at"].dims == found["barrier"].dims
+    assert np.isnan(found["barrier_undefined_at"]).all()
+
+
+@pytest.mark.slow
+def test_only_what_is_measured_must_not_have_been_dropped(made, tmp_path):
+    copy = damaged(made, tmp_path, lambda path: None)
+    runs.CheckpointStore(copy / "checkpoints", keep="tickets").close()
+    with pytest.raises(TicketError, match=r"the params of its reinit, .* were dropped") as caught:
+        call(reader(lenet), "--run", copy, "--out", tmp_path / "all")
+    assert "ticket," not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    one = dataclasses.replace(reader(lenet), reads=levels.EXPERIMENT.reads)
+    assert call(one, "--run", copy, "--out", tmp_path / "tickets") == 0
+    mine, its = SEEN["result"].network("ticket", 1, 1), runs.load(made).network("ticket", 1, 1)
+    assert jax.tree.all(jax.tree.map(np.array_equal, mine.params, its.params))
+    runs.CheckpointStore(copy / "checkpoints", keep="ends").close()
+    with pytest.raises(TicketError, match="the params of its ticket were dropped"):
+        call(one, "--run", copy, "--out", tmp_path / "ends")
+
+
+@pytest.mark.slow
+def test_universality_says_of_a_run_without_tasks_what_it_is(made):
+    with pytest.raises(TicketError, match=r"its networks know one data set, digits") as caught:
+        call(universality.EXPERIMENT, "--run", made)
+    assert "--scope" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def damaged(made, tmp_path, change):

@@ -170,8 +170,8 @@ def prepared(learner=LEARNER):
     return learner.restart(state, state.params, MASK, moments=False)
 
 
-def stepped(learner, state):
-    return learner.step(state, MASK, BATCH, jax.random.key(1))
+def stepped(learner, state, batch=BATCH):
+    return learner.step(state, MASK, batch, jax.random.key(1))
 
 
 @jax.jit
@@ -218,15 +218,18 @@ def test_penalties_add_up_and_reach_the_learner_inside_another():
     built = learners.supervised(
         cases.handwritten(), optax.sgd(0.1), penalty=lambda params, state: first(params)
     )
+    other = jax.tree.map(jnp.asarray, cases.examples(4, seed=1))
+    both = jax.tree.map(lambda *tasks: jnp.stack(tasks, axis=1), other, BATCH)
     static = lambda learner: learners.sparse(learner, topology.static())  # noqa: E731
-    for wrap in (lambda learner: learner, static):
+    task = lambda learner: learners.on_task(learner, 1)  # noqa: E731
+    for wrap, batch in ((lambda learner: learner, BATCH), (static, BATCH), (task, both)):
         each = (
             wrap(LEARNER),
             penalised(wrap(built), second),
             penalised(penalised(wrap(LEARNER), first), second),
         )
         start = prepared(each[0])
-        moved = [stepped(learner, start)[0].params["output"]["kernel"] for learner in each]
+        moved = [stepped(learner, start, batch)[0].params["output"]["kernel"] for learner in each]
         np.testing.assert_allclose(moved[1], moved[2], rtol=1e-5)
         expected = moved[0] - 0.8 * start.params["output"]["kernel"]
         np.testing.assert_allclose(moved[1], expected, rtol=1e-4, atol=1e-6)
@@ -235,6 +238,7 @@ def test_penalties_add_up_and_reach_the_learner_inside_another():
 def test_a_learner_that_cannot_be_penalised_stays_so_inside_another():
     learner = cases.learner()._replace(with_penalty=None)
     assert learners.sparse(learner, topology.static()).with_penalty is None
+    assert learners.on_task(learner, 0).with_penalty is None
 
 
 # Searches.

@@ -10,13 +10,15 @@ import sys
 import cases
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import searches
 import xarray
 
-from jaxticket import Protocol, TicketError, runs
+from jaxticket import Protocol, TicketError, allocate, runs
 from jaxticket.records import Memory
+from jaxticket.runs.empty import check_taken
 from jaxticket.runs.files import replacing
 from jaxticket.runs.partway import PartwayFile
 from jaxticket.runs.steps import Steps
@@ -74,6 +76,78 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_results(records, options,
         result = searches.search(store=store, on_progress=seen.append, **options)
     xarray.testing.assert_identical(runs.to_dataset(result), whole)
     assert seen[-1].done == seen[-1].total
+
+
+EMPTY = {"allocation": allocate.layerwise({"*": 0.3, "output/*": 0.99}), "empty_layers": True}
+
+
+def test_a_search_goes_on_from_levels_that_keep_nothing_of_a_layer(tmp_path):
+    choices = {**EMPTY, "arms": ("ticket", "reinit")}
+    whole = searches.search(**choices)
+    with runs.CheckpointStore(tmp_path) as store, pytest.raises(KeyboardInterrupt):
+        searches.search(store=StopAfter(store, 2), **choices)
+    with runs.CheckpointStore(tmp_path) as store:
+        result = searches.search(store=store, **choices)
+    with runs.CheckpointStore(tmp_path) as store:
+        again = searches.search(
+            store=store, on_progress=lambda progress: pytest.fail("trained"), **choices
+        )
+    for arm, level, replicate in itertools.product(choices["arms"], range(3), range(2)):
+        trained = whole.network(arm, level, replicate)
+        assert trained.mask["output"]["kernel"].any() == (level == 0)
+        for resumed in (result, again):
+            cases.assert_same_bits(resumed.network(arm, level, replicate), trained)
+    read = runs.CheckpointReader(tmp_path).read(1)
+    assert read.params["output/kernel"].dtype == np.float32
+    assert read.params["output/kernel"].shape == (2, 5, 3)
+
+
+def everything_pruned():
+    """A record without a kept weight, and with state and observations without elements."""
+    record = searches.finished().records[1]
+    mask = {"hidden_0": {"kernel": np.zeros((2, 6, 5), bool)}}
+    return record._replace(
+        masks=mask,
+        params=jax.tree.map(np.float32, mask),
+        model_state={"norm": {"none": np.zeros((2, 0, 3), jnp.bfloat16)}},
+        observed=[np.zeros((2, 0), np.int32), np.arange(2)],
+    )
+
+
+def test_arrays_without_an_element_come_back_as_they_were(tmp_path):
+    record = everything_pruned()
+    with runs.CheckpointStore(tmp_path) as store:
+        store.save(record)
+    metadata = Steps(tmp_path).metadata(0)
+    assert {"/".join(one["path"]) for one in metadata["empty"]} <= set(metadata["leaves"])
+    read = runs.CheckpointReader(tmp_path).read(0)
+    norm, first, second = read.model_state["norm/none"], *map(read.observed.get, ("00000", "00001"))
+    assert (norm.dtype, norm.shape) == (jnp.bfloat16, (2, 0, 3))
+    assert (first.dtype, first.shape) == (np.int32, (2, 0))
+    assert second.tolist() == [0, 1]
+    cases.assert_same_bits(read.params, {"hidden_0/kernel": np.zeros((2, 6, 5), np.float32)})
+    assert not (tmp_path / "0" / "params").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [1]},
+        {"shape": [0, -1]},
+        {"shape": [0, 2**40]},
+        {"dtype": "float31"},
+        {"dtype": "(2,)f4"},
+        {"dtype": 3},
+        {"path": ["params"]},
+        {"path": ["params", "a\x1b[2J"]},
+    ],
+    ids=str,
+)
+def test_what_is_said_of_them_and_makes_no_sense_is_refused(change):
+    one = {"path": ["params", "output/kernel"], "dtype": "float32", "shape": [0]}
+    check_taken([one])
+    with pytest.raises(ValueError, match=r"empty|without an element|character"):
+        check_taken([one | change])
 
 
 def test_a_search_of_which_only_the_origin_was_kept_begins_again():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import searches
 
 from jaxticket import (
     Examples,
@@ -19,6 +20,7 @@ from jaxticket import (
     recipes,
 )
 from jaxticket.data.dataset import DataError, Splits, make_dataset
+from jaxticket.imp import Variant
 from jaxticket.learners import preprocessing
 from jaxticket.train.network import UNWATCHED
 from jaxticket.trainer import Networks, trainer
@@ -67,6 +69,24 @@ def test_tasks_of_one_population_are_to_the_bit_what_each_is_alone():
     alone = train(family({}), data.unstacked(both(), 1), two)
     cases.assert_same_bits(cases.member(together, 1), cases.member(alone, 1))
     assert not np.array_equal(*together[1]["test_loss"])
+
+
+@pytest.mark.slow
+def test_tasks_are_repelled_as_each_is_alone():
+    def search(learner, dataset, variants):
+        splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
+        given = {"learner": learner, "data": splits, "variants": variants, "levels": 2}
+        return searches.search(**given, arms=("ticket",))
+
+    each = {str(task): Variant({"task": task}, repulsion=2.0) for task in (0, 1)}
+    each["free"] = Variant({"task": 1}, repulsion=0.0)
+    together = search(family, both(), each)
+    alone = search(family, data.unstacked(both(), 1), {"1": Variant({}, repulsion=2.0)})
+    for level, replicate in ((0, 0), (1, 0), (1, 1)):
+        one, other = (r.network("ticket", level, replicate, "1") for r in (together, alone))
+        cases.assert_same_bits((one.mask, one.params), (other.mask, other.params))
+    found = [together.network("ticket", 1, 0, name).params["output"] for name in ("1", "free")]
+    assert not np.array_equal(*(layer["kernel"] for layer in found))
 
 
 def keys():
@@ -119,6 +139,15 @@ def test_the_objective_of_a_task_is_that_of_the_task_alone():
         return objective.loss(logits, batch)
 
     np.testing.assert_array_equal(losses(learner, both().train), losses(alone, one.train))
+
+
+def test_a_penalty_leaves_a_learner_on_its_task():
+    one = learners.Learner(None, lambda *given: (given[0], {"batch": given[2]}), None, None)
+    one = one._replace(with_penalty=lambda penalty: one._replace(objective=penalty))
+    added = learners.on_task(one, 1).with_penalty(None)
+    batch = jnp.array([[1.0, 5.0], [2.0, 6.0]])
+    np.testing.assert_array_equal(added.step(None, None, batch, None)[1]["batch"], [5.0, 6.0])
+    assert learners.on_task(one._replace(with_penalty=None), 1).with_penalty is None
 
 
 def test_resized_permuted_and_chosen_classes_are_what_their_definitions_say():

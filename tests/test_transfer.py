@@ -10,9 +10,10 @@ import optax
 import pytest
 import searches
 
-from jaxticket import TicketError, learners, masks, models, structure, transfer
+from jaxticket import Model, TicketError, learners, masks, models, structure, transfer
 from jaxticket.imp import Variant
 from jaxticket.keys import derive
+from jaxticket.train import train
 from jaxticket.transfer import Renewed, Ticket, Transfer, stretch, unit_map, widen
 
 ARMS = ("ticket", "reinit", "shuffle", "shuffle_reinit")
@@ -99,7 +100,7 @@ def test_controls_keep_as_many_weights_of_each_layer_as_the_ticket(at_home):
             np.testing.assert_array_equal(curve[place], networks[name][2][metric])
 
 
-def carried(arm, renewed):
+def carried(arm, renewed, change=lambda ticket: ticket):
     result = search()
     row = transfer.tickets_of(result).row("slow", 1, 1)
     ticket = Ticket(
@@ -109,7 +110,7 @@ def carried(arm, renewed):
     key = derive(jax.random.key(0), "replicate", jnp.int32(1))
     state = cases.member(result.origin.rewound, 2 + 1)
     learner = family({"learning_rate": 0.1})
-    made, mask = transfer.carry(learner, ticket, state, key, jnp.int32(1), arm, renewed)
+    made, mask = transfer.carry(learner, change(ticket), state, key, jnp.int32(1), arm, renewed)
     return ticket, learner.init(derive(key, "reinit", 1)).params, made, mask, state
 
 
@@ -131,6 +132,19 @@ def test_a_carried_ticket_is_made_of_the_parts_that_it_says(kind):
     count = lambda state: [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim == 0]  # noqa: E731
     assert count(made) == count(state) == [START]
     assert all(not leaf.any() for leaf in jax.tree.leaves(made.opt_state) if leaf.ndim)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_dense_new_layer_has_nothing_of_the_sources_not_even_its_shape(arm):
+    def of_ten_classes(ticket):
+        layer = {"kernel": np.ones((5, 10), np.float32), "bias": np.ones(10, np.float32)}
+        mask = ticket.mask | {"output": {"kernel": np.ones((5, 10), bool), "bias": None}}
+        return ticket._replace(mask=mask, params=ticket.params | {"output": layer})
+
+    dense = Renewed(mask="dense")
+    _, _, made, mask, _ = carried(arm, dense)
+    _, _, other, of_other, _ = carried(arm, dense, of_ten_classes)
+    cases.assert_same_bits((made, mask), (other, of_other))
 
 
 def test_controls_take_another_mask_or_other_weights():
@@ -310,8 +324,153 @@ def test_a_search_that_lacks_a_ticket_is_refused_by_what_it_lacks():
         transfer.tickets_of(lacking)
 
 
-def test_tickets_of_another_network_are_refused_by_the_leaf_that_differs():
+@pytest.mark.parametrize(
+    ("layer", "renewed", "message"),
+    [
+        (
+            "output",
+            Renewed(),
+            r"this layer is renewed, but not .*: give Renewed\(mask=\"dense\"\)$",
+        ),
+        ("output", NOTHING, "stretch or widen the ticket to the target's first$"),
+        ("output", NOTHING._replace(mask="dense"), "stretch or widen"),
+        ("hidden_0", Renewed(mask="dense"), "stretch or widen"),
+    ],
+)
+def test_tickets_of_another_network_are_refused_by_the_leaf_that_differs(layer, renewed, message):
     source = transfer.tickets_of(search())
-    params = source.params | {"output": {"kernel": np.zeros((4, 5, 4)), "bias": np.zeros((4, 4))}}
-    with pytest.raises(TicketError, match=r"output/bias is \(4,\) in the source and \(3,\) in"):
-        ask(source=source._replace(params=params))
+    params = source.params | {layer: {"kernel": np.zeros((4, 5, 4)), "bias": np.zeros((4, 4))}}
+    with pytest.raises(TicketError, match=rf"{layer}/bias is \(4,\) in the source and .*{message}"):
+        ask(source=source._replace(params=params), renewed=renewed)
+    without = {name: part for name, part in source.params.items() if name != layer}
+    with pytest.raises(TicketError, match=rf"{layer}/bias is None in the source .* stretch or"):
+        ask(source=source._replace(params=without), renewed=renewed)
+
+
+# Tickets of another shape.
+
+SHAPES = {"given": ((4, 4), 10), "classes": ((4, 4), 3), "wider": ((8, 4), 10)}
+SHAPES["deeper"] = ((4, 4, 4), 10)
+
+
+def network(widths, classes):
+    """A perceptron of plain dicts, of any shape."""
+    sizes = (6, *widths, classes)
+    names = [f"hidden_{n}" for n in range(len(widths))] + ["output"]
+
+    def init(key):
+        drawn = jax.random.uniform(key, (200,), minval=-1.0, maxval=1.0)
+        params, first = {}, 0
+        for name, rows, columns in zip(names, sizes[:-1], sizes[1:], strict=True):
+            kernel = drawn[first : first + rows * columns].reshape(rows, columns)
+            params[name] = {"kernel": kernel, "bias": jnp.zeros(columns)}
+            first += rows * columns
+        return params, {}
+
+    def apply(params, model_state, x, *, train, key=None):
+        x = x.reshape(x.shape[0], -1)
+        for name in names:
+            x = jnp.tanh(x) if name != names[0] else x
+            x = x @ params[name]["kernel"] + params[name]["bias"][None]
+        return x, model_state
+
+    return Model(init, apply)
+
+
+def learner_of(kind):
+    return learners.supervised(network(*SHAPES[kind]), optax.sgd(0.1, momentum=0.9))
+
+
+@functools.cache
+def given():
+    """A search of networks with ten outputs."""
+    return searches.search(
+        learner=learner_of("given"), levels=2, arms=("ticket",), replicates=1, rewind_step=START
+    )
+
+
+def changed(kind, tickets):
+    if kind == "wider":
+        params = cases.member(tickets.params, 0)
+        graph = structure.trace(network(*SHAPES["given"]), params, {}, cases.SHAPE)
+        return tickets.changed(lambda ticket: widen(graph, ticket, {"hidden_0/kernel": 2}))
+    if kind == "deeper":
+        stretched = lambda tree: stretch(tree, unit_map("0:0;1:1,2"), UNITS)  # noqa: E731
+        return tickets.changed(lambda ticket: Ticket(*map(stretched, ticket)))
+    return tickets
+
+
+def trained_elsewhere(kind, renewed):
+    """What the transfer of level 1 to another network says, and that network, trained."""
+    target = searches.search(
+        learner=learner_of(kind), levels=1, arms=("ticket",), replicates=1, rewind_step=START
+    )
+    networks = []
+    found = transfer.transfer(
+        learner_of(kind),
+        cases.data(),
+        jax.random.key(0),
+        searches.PROTOCOL,
+        changed(kind, transfer.tickets_of(given())),
+        target,
+        [Transfer("", "", "ticket", 1, 0)],
+        renewed=renewed,
+        rewind_step=START,
+        plan=searches.PLAN,
+        on_record=lambda names, record: networks.append(
+            cases.member((record.masks, record.params), 0)
+        ),
+    )
+    assert found.nonzero_pruned.tolist() == [0]
+    assert found.diverged.tolist() == [-1]
+    return target, found, networks[0]
+
+
+def by_definition(kind, fresh):
+    """Mask and params that the target begins with, written with NumPy."""
+    mask = given().network("ticket", 1, 0).mask
+    params = jax.device_get(cases.member(given().origin.rewound.params, 0))
+    if kind == "classes":
+        ones = jax.tree.map(np.ones_like, fresh["output"]["kernel"]).astype(bool)
+        return mask | {"output": {"kernel": ones, "bias": None}}, params | {
+            "output": fresh["output"]
+        }
+    if kind == "deeper":
+        return ({**tree, "hidden_2": tree["hidden_1"]} for tree in (mask, params))
+    first, second = ([tree[f"hidden_{n}"] for tree in (mask, params)] for n in (0, 1))
+    wide = [{"kernel": np.repeat(one["kernel"], 2, axis=1), "bias": one["bias"]} for one in first]
+    wide[1]["bias"] = np.repeat(first[1]["bias"], 2)
+    reads = [one | {"kernel": np.repeat(one["kernel"], 2, axis=0)} for one in second]
+    reads[1]["kernel"] = reads[1]["kernel"] / 2
+    return (
+        tree | {"hidden_0": wide[n], "hidden_1": reads[n]} for n, tree in enumerate((mask, params))
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "renewed"),
+    [("classes", Renewed(mask="dense")), ("wider", NOTHING), ("deeper", NOTHING)],
+)
+def test_a_ticket_trains_in_a_network_of_another_shape_as_its_parts_say(kind, renewed):
+    target, found, (mask, params) = trained_elsewhere(kind, renewed)
+    key, learner = derive(jax.random.key(0), "replicate", jnp.int32(0)), learner_of(kind)
+    fresh = jax.device_get(learner.init(derive(key, "reinit", jnp.int32(1))).params)
+    expected, start = by_definition(kind, fresh)
+    cases.assert_same_bits(mask, expected)
+    assert {path: int(kept[0]) for path, kept in found.kept.items()} == masks.counts(expected)
+    state = cases.member(target.origin.rewound, 0)
+    state = learner.restart(state, masks.apply(start, expected), expected, moments=False)
+
+    @jax.jit
+    def alone(state):
+        data = jax.tree.map(jnp.asarray, cases.data())
+        order = derive(key, "train", jnp.int32(1))
+        return train(learner, data, state, expected, order, searches.PROTOCOL, start=START)
+
+    trained, _ = alone(state)
+    cases.assert_close(params, trained.learner.params, 1e-5)
+    moved = np.abs(
+        params["hidden_1"]["kernel"] - masks.apply(start, expected)["hidden_1"]["kernel"]
+    )
+    assert moved.max() > 1e-3

@@ -2,16 +2,17 @@
 
 import dataclasses
 
+import make_datasets
 import numpy as np
 import pytest
 import xarray
 
-from experiments import lenet, universality
-from experiments.common.experiment import make_problem
-from experiments.universality import claiming, flow_claims, measuring
-from experiments.universality.tasks import stack
+from experiments import universality
+from experiments.universality import claiming, flow_claims
+from experiments.universality.tasks import stack, with_optional
 from jaxticket import TicketError, data, plots
 from jaxticket.analysis import at_early_stop, transfer_results
+from jaxticket.runs import run_path
 from jaxticket.transfer import Transfer, Transferred
 
 TASKS, REPLICATES, LAYERS = ("whole", "lower", "permuted"), 3, ("a/kernel", "b/kernel")
@@ -191,12 +192,60 @@ def test_tasks_are_stacked_in_the_order_of_the_configuration():
     np.testing.assert_array_equal(pixels[:, 0], pixels[:, 2])
 
 
-def test_a_run_without_tasks_is_refused_in_a_line():
-    config = dataclasses.replace(lenet.PRESETS["smoke"], replicates=2)
-    problem = make_problem(config, data.load("digits"))
-    reading = dataclasses.replace(universality.PRESETS["smoke"], run="runs/lenet/x")
-    with pytest.raises(
-        TicketError, match=r"--run runs/lenet/x: its networks know one data set"
-    ) as e:
-        measuring.check_source(problem._replace(config=reading))
-    assert "\n" not in str(e.value)
+def write_mnist(folder):
+    """As many digits of one size as MNIST's idx files hold in this test, more than `digits` has."""
+    make_datasets.write_idx(folder, train=3_000, test=500)
+    return folder
+
+
+def test_a_second_data_set_is_found_where_a_path_says_and_cut_to_the_size_of_the_first(tmp_path):
+    paths = (f"mnist={write_mnist(tmp_path)}",)
+    config = dataclasses.replace(
+        universality.PRESETS["smoke"], tasks=("whole", "mnist"), task_paths=paths
+    )
+    digits = data.load("digits")
+    made = stack(config, digits)
+    assert made.train.images.shape == (*digits.train.labels.shape, 2, 8, 8, 1)
+    # Each example of both stands there once: the larger one is not repeated, nor is the smaller.
+    assert (
+        made.split == "tasks stacked, with 1257, 1257 different training examples, smaller "
+        "sets repeated"
+    )
+
+
+def test_optional_tasks_are_decided_before_the_hash(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    default = universality.PRESETS["default"]
+    without = with_optional(default)
+    assert without.tasks == default.tasks
+    assert run_path("universality", without, None) == run_path("universality", default, None)
+    given = dataclasses.replace(default, task_paths=("mnist=/anywhere",))
+    assert with_optional(given).tasks == (*default.tasks, "mnist")
+    assert run_path("universality", with_optional(given), None) != run_path(
+        "universality", without, None
+    )
+    prepared = tmp_path / "mnist" / "3.0.1"
+    prepared.mkdir(parents=True)
+    (prepared / "dataset_info.json").write_text("{}")
+    there = with_optional(default)
+    assert there.tasks == with_optional(there).tasks == (*default.tasks, "mnist")
+    # What is there already is not added.
+    for own in (dataclasses.replace(default, dataset="mnist"), there):
+        assert with_optional(own).tasks == own.tasks
+
+
+BAD_PATHS = {
+    "mnist": "got 'mnist', expected a name and a folder",
+    "=/data": "got '=/data', expected a name and a folder",
+    "kmnist=/data": "got a folder of kmnist, expected one of a task",
+}
+
+
+@pytest.mark.parametrize("words", BAD_PATHS)
+def test_a_path_of_no_task_is_one_line(words):
+    config = dataclasses.replace(universality.PRESETS["default"], task_paths=(words,))
+    with pytest.raises(TicketError, match=f"--task-paths: {BAD_PATHS[words]}"):
+        universality.check(config)
+    twice = dataclasses.replace(config, task_paths=("mnist=/a", "mnist=/b"))
+    with pytest.raises(TicketError, match="--task-paths: got a name twice"):
+        universality.check(twice)

@@ -304,5 +304,5 @@ def test_what_is_no_ellipsoid_or_no_plane_is_refused():
         local_dimension([1.0], 0, 1.0, dimension=1)
     with pytest.raises(TicketError, match="got rise 1"):
         local_dimension([1.0], 1.0, -1.0, dimension=1)
-    with pytest.raises(TicketError, match="linear path: got w: float32"):
+    with pytest.raises(TicketError, match="plane through, first and second: got w: float32"):
         plane_through({"w": jnp.zeros(2)}, {"w": jnp.zeros(3)}, {"w": jnp.zeros(2)})

@@ -148,6 +148,19 @@ def test_degrees_are_sums_over_the_kernels_axes():
     assert first.dead.tolist() == expected.tolist()
 
 
+def test_degrees_of_many_masks_are_each_as_alone():
+    model, shapes, _ = perceptron()
+    graph = trace(model, *shapes, (2, 2, 1))
+    made = [random_mask(shapes[0], seed) for seed in range(3)]
+    count = lambda mask: degrees(graph, mask)  # noqa: E731
+    together = jax.jit(jax.vmap(count))(cases.stack(made))
+    for place, mask in enumerate(made):
+        alone = jax.jit(count)(mask)
+        cases.assert_same_bits(cases.member(together, place), alone)
+        for name, group in alone.items():
+            assert together[name].dead[place].tolist() == group.dead.tolist()
+
+
 def test_a_channel_counts_every_place_of_the_window_and_flattening_keeps_track():
     model = models.conv_2((4, 4, 1), 3, width_multiplier=0.05)
     shapes = jax.eval_shape(model.init, jax.random.key(0))

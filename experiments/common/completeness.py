@@ -40,6 +40,8 @@ SUMMARY_FORM = {
     "diverged": [{**_NETWORK, "step": int}],
     "collapsed?": [{**_NETWORK, "layers": [str]}],
     "untrained?": [_NETWORK],
+    "undrawn?": str,
+    "undefined?": [{"measure": str, "between": str, "alpha": _NUMBER}],
 }
 """What is read of a summary; what else it holds is for people."""
 

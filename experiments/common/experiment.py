@@ -16,18 +16,19 @@ from experiments.common.compilation import use_compilation_cache
 from experiments.common.configuration import Configuration, Reading, check_configuration
 from experiments.common.disk import check_disk, predict
 from experiments.common.distributed import check_hosts, join
+from experiments.common.going_on import Further, go_on
+from experiments.common.preparing import load_data, prepare
 from experiments.common.problem import Problem, Variants, make_problem, recipe_family
-from experiments.common.reopening import Source, adopt, check_choice, one_of
+from experiments.common.reopening import Source, adopt, one_of
 from experiments.common.report import make_console, results_tables
-from experiments.common.searching import check_sweep, lay_out, search_of
+from experiments.common.searching import lay_out, search_of
 from experiments.common.session import complete, device_line, execute, report, thin
 from experiments.common.verifying import check_verify, verify
 from jaxticket import data
 from jaxticket.analysis import Claim
-from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
-from jaxticket.population import Plan, check_plan_name, use_all_cores
+from jaxticket.population import check_plan_name, use_all_cores
 from jaxticket.precision import check_precision
 from jaxticket.records import Result
 from jaxticket.runs import RunDirectory, to_dataset
@@ -62,6 +63,12 @@ class Experiment:
         recipe unless said otherwise.
       prepare: `prepare(config, dataset) -> dataset`, what is made of the data that were chosen;
         nothing unless said otherwise.
+      settle: `settle(config) -> config` decides what depends on this machine, before the run has
+        its hash.
+      reads: arms whose trained weights `measure` reads, of a run that is measured; `None` for all.
+      check_source: `check_source(source)` raises a `TicketError` for a run that cannot be measured.
+      beyond: `beyond(problem)`, what is trained besides the search that is read of a run; nothing
+        unless said otherwise.
     """
 
     name: str
@@ -71,10 +78,14 @@ class Experiment:
     draw: Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
     variants: Callable[[Problem], Variants] = lambda problem: None
     check: Callable[[Any], None] = lambda config: None
-    tables: Callable[[xarray.Dataset], list[RenderableType]] = results_tables
+    tables: Callable[[xarray.Dataset], Sequence[RenderableType]] = results_tables
     measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = _measure_nothing
     make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = recipe_family
     prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
+    settle: Callable[[Any], Any] = lambda config: config
+    reads: tuple[str, ...] | None = None
+    check_source: Callable[[Source], None] = lambda source: None
+    beyond: Callable[[Problem], Further | None] = lambda problem: None
 
 
 def run(
@@ -93,15 +104,17 @@ def run(
     config, source = _configure(experiment, arguments)
     console, ledger = console or make_console(), Ledger()
     with ledger.phase("data"):
-        dataset = _load(experiment, config, source)
-    problem = _prepare(experiment, config, dataset, source)
+        dataset = load_data(experiment, config, source)
+    problem = prepare(experiment, config, dataset, source)
     claims = experiment.claims(problem)
+    further = None if source is None else experiment.beyond(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
 
     found = search_of(problem, source, ledger)
 
     def search(store: Any, on_progress: Callable[..., None]) -> Result:
-        return one_of(found(store, on_progress), config, source)
+        read = one_of(found(store, on_progress), config, source)
+        return read if further is None else go_on(further, read, store, on_progress, ledger)
 
     def measure(result: Result) -> xarray.Dataset:
         labels = np.asarray(dataset.test.labels)
@@ -114,8 +127,9 @@ def run(
         if complete(directory):
             thin(directory, config)
         else:
-            if source is None:
-                use = predict(lay_out(problem), len(problem.splits), config.keep)
+            trained = problem if source is None else further and further.problem
+            if trained is not None:
+                use = predict(lay_out(trained), len(problem.splits), config.keep)
                 check_disk(use, directory.path, console)
             line = f"{dataset.name}, {dataset.source}; {device_line(problem.plan)}"
             console.print(line, markup=False)
@@ -146,11 +160,13 @@ def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any
     if isinstance(config, Reading) and config.run is not None:
         # Reading checkpoints starts JAX, whose devices and hosts cannot be chosen any more then.
         _start(config)
-        source = Source(config.run)
+        source = Source(config.run, experiment.reads)
+        experiment.check_source(source)
         config = adopt(config, source)
     check_configuration(config)
     experiment.check(config)
     if source is None:
+        config = experiment.settle(config)
         _start(config)
     check_precision(config.precision, _backend())
     return config, source
@@ -184,31 +200,3 @@ def _check_keep(experiment: Experiment, config: Any) -> None:
             f"--keep {config.keep}: got {experiment.name}, which measures the weights of its "
             "networks, expected all"
         )
-
-
-def _load(experiment: Experiment, config: Any, source: Source | None) -> data.Dataset:
-    """Loads the data, prepared as the experiment or the run that it reads does."""
-    dataset = data.load(config.dataset, path=config.data_path, download=config.download)
-    owner, own = _owner(experiment, config, source)
-    return owner.prepare(own, dataset)
-
-
-def _prepare(
-    experiment: Experiment, config: Any, dataset: data.Dataset, source: Source | None
-) -> Problem:
-    """Makes the problem and its sweep: the experiment's own, or those of the run that it reads."""
-    owner, own = _owner(experiment, config, source)
-    if source is not None:
-        source.check_data(dataset.sha256)
-    problem = make_problem(own, dataset, owner.make_family)
-    problem = problem._replace(variants=owner.variants(problem))
-    check_sweep(problem)
-    check_choice(config, source, problem.variants or ())
-    searches = max(1, len(problem.variants or ()))
-    plan = Plan.by_name(config.plan, config.replicates * len(check_arms(config.arms)) * searches)
-    return problem._replace(config=config, plan=plan)
-
-
-def _owner(experiment: Experiment, config: Any, source: Source | None) -> tuple[Experiment, Any]:
-    """Gives whose networks they are, and how those were configured."""
-    return (experiment, config) if source is None else (source.experiment, source.config)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from rich.table import Table
 from scipy import stats
 
 from experiments.common import sweeps
+from experiments.common.undefined import undefined_at
 from jaxticket.analysis import Claim, Interval, at_early_stop, mean_interval
 from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
 from jaxticket.analysis.connectivity import barriers
@@ -19,20 +20,41 @@ STABLE = 0.02
 """A barrier below this error counts as stable (1912.05671, section 3)."""
 
 
+class Barriers(NamedTuple):
+    """The barriers of pairs of networks.
+
+    Attributes:
+      heights: `float64[pairs]`, errors as fractions; NaN where the loss of a network on the line,
+        or at its ends, is NaN.
+      undefined_at: `float64[pairs]`, the first α at which that is so, the second network at 0; NaN
+        where it is nowhere.
+    """
+
+    heights: np.ndarray
+    undefined_at: np.ndarray
+
+
 def barriers_of(
     learner: Any, state: Any, pairs: Sequence[tuple[Any, Any]], problem: Any, points: int
 ) -> np.ndarray:
-    """Measures the test-error barrier of every pair of networks, as one population.
+    """Gives the heights that `barriers_between` measures, `float64[pairs]`."""
+    return barriers_between(learner, state, pairs, problem, points).heights
+
+
+def barriers_between(
+    learner: Any, state: Any, pairs: Sequence[tuple[Any, Any]], problem: Any, points: int
+) -> Barriers:
+    """Measures the test-error barrier of every pair, batch statistics interpolated too.
 
     Args:
       learner: how a network is evaluated.
       state: any one state of the learner.
-      pairs: two networks each, of `records.Network`.
+      pairs: two networks each, of `records.Network`; all of them are one population.
       problem: gives the test split and the plan.
       points: on the line between them.
 
     Returns:
-      `float64[pairs]`, errors as fractions.
+      The barriers, and where there is none.
     """
     firsts, seconds = (
         SimpleNamespace(
@@ -42,7 +64,8 @@ def barriers_of(
         for side in (0, 1)
     )
     examples = problem.dataset.test
-    return barriers(learner, state, firsts, seconds, examples, problem.plan, points)["barriers"]
+    found = barriers(learner, state, firsts, seconds, examples, problem.plan, points)
+    return Barriers(found["barriers"], undefined_at(found["curves"], found["alphas"]))
 
 
 def _stack(trees: Sequence[Any]) -> Any:

@@ -28,11 +28,12 @@ class Source:
 
     partway = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reads: Collection[str] | None = None) -> None:
         """Opens a run.
 
         Args:
           path: its directory.
+          reads: arms whose trained weights are measured; `None` for all.
 
         Raises:
           TicketError: if it is none, has not ended, or is of an experiment that is not known.
@@ -43,7 +44,7 @@ class Source:
                 f"--run {path}: has not ended (no summary.json), expected a finished run; run its "
                 "own command to the end first"
             )
-        self.path = path
+        self.path, self._reads = path, reads
         self.experiment = _experiment(run)
         self.config: Configuration = _decode(
             type(self.experiment.presets["default"]), run.config, path
@@ -75,10 +76,17 @@ class Source:
     def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
         """Gives back what the run has kept."""
         origin, records = self._store.load(template)
-        if any(isinstance(record.params, Dropped) for record in records):
+        dropped = {
+            arm: ()
+            for record in records
+            if isinstance(record.params, Dropped)
+            for arm in record.arms
+            if self._reads is None or arm in self._reads
+        }
+        if dropped:
             raise TicketError(
-                f"--run {self.path}: its params were dropped (--keep), expected those of all "
-                "networks; make the run again with --keep all and another --out"
+                f"--run {self.path}: the params of its {', '.join(dropped)} were dropped (--keep), "
+                "expected those of all levels; make the run again with --keep all and another --out"
             )
         return origin, records
 

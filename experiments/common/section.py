@@ -8,6 +8,7 @@ from experiments.common.finished import FinishedRun
 from experiments.common.markdown import NOTHING, from_rich, number, table, text
 from experiments.common.report import only_uncorrected, p_values, results_tables
 from experiments.common.troubles import describe_diverged, describe_useless
+from experiments.common.undefined import describe_undefined
 
 REPLICATES = 5
 """How many independent replicates a default run has at least."""
@@ -111,6 +112,8 @@ def _facts(run: FinishedRun) -> list[str]:
         lines += [f"- Work: {text(work)}", *(f"- {text(note)}" for note in notes)]
     if run.summary.get("diverged"):
         lines.append(f"- Diverged: {text(describe_diverged(run.summary['diverged']))}")
+    if run.summary.get("undefined"):
+        lines.append(f"- No barrier: {text(describe_undefined(run.summary['undefined']))}")
     useless = {kind: run.summary.get(kind, []) for kind in ("collapsed", "untrained")}
     lines += [f"- Of no use: {text(line)}" for line in describe_useless(useless)]
     return lines

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
 from experiments.common.completeness import earlier_account, read_summary, set_damaged_aside
+from experiments.common.drawing import describe_undrawn, save_figures
 from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import claims_table
@@ -19,6 +20,7 @@ from experiments.common.troubles import (
     diverged_networks,
     useless_networks,
 )
+from experiments.common.undefined import undefined_pairs
 from jaxticket.analysis import Claim, judge
 from jaxticket.costs import Ledger
 from jaxticket.data import Dataset
@@ -30,7 +32,6 @@ from jaxticket.runs import (
     RunDirectory,
     as_json,
     read_results,
-    storing,
     write_json,
     write_results,
 )
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 Search = Callable[[Store, Callable[[Progress], None]], Result]
 Measure = Callable[[Result], xarray.Dataset]
 Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
-Tables = Callable[[xarray.Dataset], list[RenderableType]]
+Tables = Callable[[xarray.Dataset], Sequence[RenderableType]]
 
 
 def complete(directory: RunDirectory) -> bool:
@@ -73,7 +74,8 @@ def execute(
 ) -> None:
     """Searches, resuming what is there, and writes results, figures and the summary, last.
 
-    Of several processes all search, and the first one writes.
+    Of several processes all search, and the first one writes. Figures that cannot be drawn are
+    named in the summary, which is written all the same.
 
     Args:
       directory: where everything goes.
@@ -114,14 +116,10 @@ def execute(
     costs = draw_up(ledger, plan)
 
     def write() -> None:
-        from jaxticket import plots
-
         with ledger.phase("report"):
-            figures = draw(results, result)
             write_results(directory.results, results, directory.name)
-            with storing(directory.figures):
-                plots.save(figures, directory.figures)
             verdicts = judge(claims, results)
+            figures = save_figures(directory.figures, lambda: draw(results, result))
         earlier = earlier_account(directory, costs)
         content = {
             "experiment": directory.experiment,
@@ -131,7 +129,8 @@ def execute(
             "claims": verdicts,
             "diverged": diverged_networks(results),
             **useless_networks(results),
-            "figures": list(figures),
+            "undefined": undefined_pairs(results),
+            **figures,
         } | earlier
         write_json(directory.summary, content, directory.name)
 
@@ -186,6 +185,9 @@ def _report(
     code = 0
     if summary["diverged"]:
         _complain(describe_diverged(summary["diverged"]))
+        code = FAILED
+    if "undrawn" in summary:
+        _complain(describe_undrawn(summary["undrawn"], directory.summary))
         code = FAILED
     if check and broken:
         _complain(f"--check: {len(broken)} of {len(asserted)} claims fail: {', '.join(broken)}")

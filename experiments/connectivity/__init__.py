@@ -20,8 +20,19 @@ steps as the ticket of that k. The network that a ticket was pruned from is the 
 level before, with all the weights that it had; Evci et al. take the pruned solution itself
 (unverified), which after steps as large as these has nothing left to be compared with. Dense
 networks of other initialisations are also compared after their units were permuted (weight
-matching), and along a curve whose middle is trained. The network and its training are those of
-`rewinding`, where dense training is unstable at k = 0, without which nothing is shown.
+matching), and along a curve whose middle is trained.
+
+A network between two others has the batch statistics that --statistics says. By default they are
+interpolated as its weights are: 1912.05671 defines the barrier by E(αW₁ + (1 − α)W₂), where W is
+all that a network has (that the paper means its statistics too is from memory), and of that barrier
+2 % counts as stable. Recomputed ones belong to the weights alone, and give other barriers; kept
+ones are those of the nearer end. Sparse pairs, the matrix and the dense kinds are measured by one
+choice, so that they can be compared, and every statement about barriers names it. A curve is
+measured with recomputed statistics whatever was chosen, since its middle was trained and has none
+between those of its ends, and so is what it is compared with; of dense pairs the table has all
+three. What two networks say of the same examples is said by trained networks, with their own
+statistics. The network and its training are those of `rewinding`, where dense training is unstable
+at k = 0, without which nothing is shown.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, eight narrow hidden layers with batch normalisation
@@ -41,7 +52,7 @@ from typing import TYPE_CHECKING
 import xarray
 
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.connectivity import copies, dense, verdicts
+from experiments.connectivity import copies, dense, statistics, verdicts
 from experiments.connectivity.choices import PRESETS, Config, check
 from experiments.connectivity.tables import tables
 from jaxticket.analysis import Claim
@@ -81,7 +92,7 @@ def claims(problem: Problem) -> list[Claim]:
     Returns:
       The claims, exact ones first.
     """
-    return verdicts.claims(problem.config.percent)
+    return verdicts.claims(problem.config.percent, problem.config.statistics)
 
 
 def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
@@ -95,12 +106,10 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
     Returns:
       The results with what `copies.measured` and `dense.measured` give.
     """
-    # One learner for all, since a program is remembered by the learner that it was compiled for.
-    learner = problem.family({})
-    problem = problem._replace(family=lambda hyperparameters: learner)
-    pairs = copies.measured(problem, result, results)
+    by = statistics.measuring(problem, result)
+    pairs = copies.measured(problem, result, results, by)
     last = result.variants[int(pairs["begin"][1].argmax())]
-    return results.assign(pairs | dense.measured(problem, result, last))
+    return results.assign(pairs | dense.measured(problem, result, last, by))
 
 
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
@@ -125,7 +134,16 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
 
 EXPERIMENT = Experiment(
-    "connectivity", __doc__ or "", PRESETS, claims, draw, variants, check, tables, measure
+    "connectivity",
+    __doc__ or "",
+    PRESETS,
+    claims,
+    draw,
+    variants,
+    check,
+    tables,
+    measure,
+    reads=copies.ARMS,
 )
 
 main = functools.partial(run, EXPERIMENT)

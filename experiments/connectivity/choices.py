@@ -6,7 +6,8 @@ from experiments.common import sweeps
 from experiments.common.configuration import Reading, check_positive, published
 from experiments.common.unstable import Unstable
 from experiments.connectivity import copies
-from jaxticket.errors import TicketError
+from experiments.connectivity.statistics import STATISTICS
+from jaxticket.errors import TicketError, unknown
 from jaxticket.recipes import Step
 
 
@@ -24,6 +25,9 @@ class Config(Unstable, Reading):
     """Points on the way between two networks."""
     percent: float = 4.0
     """Density, in percent, at which tickets and controls are compared."""
+    statistics: str = "interpolated"
+    """Batch statistics of a network between two others, in all barriers but those of curves:
+    interpolated, recomputed, or kept (those of the nearer end)."""
     statistics_examples: int = 500
     """Training examples that batch statistics are recomputed from, where they are."""
     statistics_passes: int = 3
@@ -84,6 +88,8 @@ def check(config: Config) -> None:
         curve_steps=config.curve_steps,
         matrix_replicates=config.matrix_replicates,
     )
+    if config.statistics not in STATISTICS:
+        raise unknown("statistics", config.statistics, STATISTICS)
     if config.points < 2:
         raise TicketError(f"--points: got {config.points}, expected at least 2")
     if not 0 < config.percent <= 100:

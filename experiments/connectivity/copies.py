@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import xarray
 
+from experiments.common.undefined import SUFFIX, undefined_at
+from experiments.connectivity.statistics import Measuring
 from jaxticket.analysis import (
     at_early_stop,
     barrier_matrix,
@@ -34,6 +36,7 @@ RELATIONS = ("copies", "pruned")
 """Two orders of the data; a network and the trained one that its mask was pruned from."""
 
 MEASURES = ("barrier", "disagreement", "ensemble_gain", "loss_distance")
+UNDEFINED = f"barrier{SUFFIX}"
 
 
 class Place(NamedTuple):
@@ -48,30 +51,36 @@ class Place(NamedTuple):
         return f"{self.arm} level {self.level} replicate {self.replicate}"
 
 
-def measured(problem: Any, result: Result, results: xarray.Dataset) -> dict[str, Any]:
+def measured(
+    problem: Any, result: Result, results: xarray.Dataset, measuring: Mapping[str, Measuring]
+) -> dict[str, Any]:
     """Measures all pairs of sparse networks that the run has, search by search.
 
     Args:
-      problem: gives the learner, the test split and the plan.
+      problem: gives the test split, the plan and the batch statistics that were chosen.
       result: the networks.
       results: their curves.
+      measuring: by search, from `statistics.measuring`.
 
     Returns:
       `MEASURES` (search, relation, control, level, replicate), NaN where the run has no such pair,
-      those of level 0 the dense network's; `gap` (search, control, level, replicate), the accuracy
-      that is lost against dense; `begin` (search), the step k; and `matrix` (network, other), the
-      barriers between tickets of the last k.
+      those of level 0 the dense network's; `barrier_undefined_at`, likewise, α, where the loss of a
+      pair is first not finite; `gap` (search, control, level, replicate), the accuracy that is lost
+      against dense; `begin` (search), the step k; `chosen_statistics`, by which barriers are
+      measured; and `matrix` (network, other), the barriers between tickets of the last k, with
+      `matrix_undefined_at`.
     """
-    shape = (len(RELATIONS), len(CONTROLS), result.levels, result.replicates)
-    values = {name: np.full((len(result.variants), *shape), np.nan) for name in MEASURES}
+    shape = (len(result.variants), len(RELATIONS), len(CONTROLS), result.levels, result.replicates)
+    values = {name: np.full(shape, np.nan) for name in (*MEASURES, UNDEFINED)}
     for number, name in enumerate(result.variants):
         chosen = pairs_of(result)
         if not chosen:
             continue
-        found = compare(problem, result, name, list(chosen.values()))
+        found = compare(problem, result, name, list(chosen.values()), measuring[name])
         for measure, numbers in found.items():
             for place, value in zip(chosen, np.asarray(numbers), strict=True):
                 values[measure][(number, *place)] = value
+        for measure in MEASURES:
             # One dense pair, whatever the control.
             values[measure][number, :, :, 0] = values[measure][number, :, :1, 0]
     begins = np.array([_begin(one) for one in _searches(results)])
@@ -80,6 +89,7 @@ def measured(problem: Any, result: Result, results: xarray.Dataset) -> dict[str,
         **{name: (dims, array) for name, array in values.items()},
         "gap": (("search", "control", "level", "replicate"), _gaps(results)),
         "begin": ("search", begins),
+        "chosen_statistics": ((), problem.config.statistics),
         "search_density": (
             ("search", "level"),
             np.stack([*map(result.densities, result.variants)]),
@@ -87,7 +97,7 @@ def measured(problem: Any, result: Result, results: xarray.Dataset) -> dict[str,
         "search": ("search", [name or "the run" for name in result.variants]),
         "relation": ("relation", list(RELATIONS)),
         "control": ("control", list(CONTROLS)),
-        **_matrix(problem, result, result.variants[int(begins.argmax())]),
+        **_matrix(problem, result, result.variants[int(begins.argmax())], measuring),
     }
 
 
@@ -115,46 +125,39 @@ def pairs_of(result: Result) -> dict[tuple[int, int, int, int], tuple[Place, Pla
 
 
 def compare(
-    problem: Any, result: Result, name: str, pairs: Sequence[tuple[Place, Place]]
+    problem: Any,
+    result: Result,
+    name: str,
+    pairs: Sequence[tuple[Place, Place]],
+    measuring: Measuring,
 ) -> dict[str, Numbers]:
     """Measures pairs of one search, as one population.
 
     Args:
-      problem: gives the learner, the test split and the plan.
+      problem: gives the test split, the plan and the batch statistics that were chosen.
       result: the networks.
       name: of the search.
       pairs: which ones.
+      measuring: of the search.
 
     Returns:
-      `float64[pairs]` by the names in `MEASURES`.
+      `float64[pairs]` by the names in `MEASURES`, and where barriers are undefined.
     """
-    learner, test = problem.family({}), problem.dataset.test
-    state = any_state(learner)
+    config, test, plan = problem.config, problem.dataset.test, problem.plan
     networks = {str(one): result.network(*one, name) for pair in pairs for one in pair}
     stacked, rows = together(networks), rows_of(networks, pairs)
     first, second = (jax.tree.map(lambda leaf, at=at: leaf[at], stacked) for at in rows.T)
-    found = barriers(learner, state, first, second, test, problem.plan, problem.config.points)
-    outputs = network_outputs(learner, stacked, test, problem.plan)
+    learner, options = measuring.learner, measuring.by(config.statistics)
+    found = barriers(learner, measuring.state, first, second, test, plan, config.points, **options)
+    outputs = network_outputs(learner, stacked, test, plan)
     one, other = (outputs.log_probabilities[at] for at in rows.T)
     return {
         "barrier": found["barriers"],
         "disagreement": disagreement(one, other),
-        "ensemble_gain": ensemble_gain(one, other, np.asarray(test.labels)),
+        "ensemble_gain": ensemble_gain(one, other, measuring.labels),
         "loss_distance": loss_distance(*(outputs.losses[at] for at in rows.T)),
+        UNDEFINED: undefined_at(found["curves"], found["alphas"]),
     }
-
-
-def any_state(learner: Any) -> Any:
-    """Makes a state that lends networks all but their params and model state, by compiling none.
-
-    Args:
-      learner: whose.
-
-    Returns:
-      The state, zeros on the host.
-    """
-    like = jax.eval_shape(learner.init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
 
 
 def rows_of(networks: Mapping[str, Network], pairs: Sequence[tuple[Place, Place]]) -> np.ndarray:
@@ -163,23 +166,29 @@ def rows_of(networks: Mapping[str, Network], pairs: Sequence[tuple[Place, Place]
     return np.array([[place[str(one)] for one in pair] for pair in pairs])
 
 
-def _matrix(problem: Any, result: Result, name: str) -> dict[str, Any]:
+def _matrix(
+    problem: Any, result: Result, name: str, measuring: Mapping[str, Measuring]
+) -> dict[str, Any]:
     """Measures the barriers between the tickets of all levels and some replicates."""
-    few = min(problem.config.matrix_replicates, result.replicates)
+    config, mine = problem.config, measuring[name]
+    few = min(config.matrix_replicates, result.replicates)
     places = [Place("ticket", n, r) for n, r in itertools.product(range(result.levels), range(few))]
     if len(places) < 2:
         return {}
-    learner = problem.family({})
     found = barrier_matrix(
-        learner,
-        any_state(learner),
+        mine.learner,
+        mine.state,
         together({str(one): result.network(*one, name) for one in places}),
         problem.dataset.test,
         problem.plan,
-        problem.config.points,
+        config.points,
+        **mine.by(config.statistics),
     )
-    names = [f"level {n}, replicate {r}" for _, n, r in places]
-    return {"matrix": (("network", "other"), found["barriers"]), "network": names, "other": names}
+    undefined = np.full(found["barriers"].shape, np.nan)
+    undefined[tuple(found["pairs"].T)] = undefined_at(found["curves"], found["alphas"])
+    names, both = [f"level {n}, replicate {r}" for _, n, r in places], ("network", "other")
+    matrices = {"matrix": (both, found["barriers"]), f"matrix{SUFFIX}": (both, undefined)}
+    return {**matrices, "network": names, "other": names}
 
 
 def _gaps(results: xarray.Dataset) -> np.ndarray:

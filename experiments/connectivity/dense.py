@@ -1,11 +1,13 @@
 """Pairs of dense networks: identical, of one start, of two, aligned, and along a curve."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.connectivity.copies import any_state
+from experiments.common.undefined import SUFFIX, undefined_at
+from experiments.connectivity.statistics import STATISTICS, Measuring
 from jaxticket.analysis import (
     Fitting,
     Networks,
@@ -13,9 +15,9 @@ from jaxticket.analysis import (
     barriers,
     curve_barriers,
     network_outputs,
-    recomputing,
     together,
 )
+from jaxticket.analysis.interpolation import Statistics
 from jaxticket.keys import derive
 from jaxticket.recipes import make_optimizer
 from jaxticket.records import Result
@@ -26,61 +28,81 @@ KINDS = ("identical", "same start", "independent", "aligned", "curve")
 """A network with itself; two orders of the data from W_k of the last k; two initialisations, as
 they are, after the units of the second were permuted, and on a curve whose middle is trained."""
 
-STATISTICS = ("interpolated", "recomputed")
+ON_A_CURVE: Statistics = "recomputed"
+"""The batch statistics on a curve: its middle has none that lie between those of its ends."""
+
+Lines = dict[tuple[str, Statistics], dict[str, Any]]
+"""What was measured, by kind of pair and batch statistics."""
 
 
-def measured(problem: Any, result: Result, last: str) -> dict[str, Any]:
+def measured(
+    problem: Any, result: Result, last: str, measuring: Mapping[str, Measuring]
+) -> dict[str, Any]:
     """Measures the dense networks of a run, each replicate with the next.
 
     Args:
-      problem: gives the learner, the data and the plan.
+      problem: gives the data, the plan and what was chosen.
       result: the networks.
       last: the search of the last step k.
+      measuring: by search, from `statistics.measuring`.
 
     Returns:
-      `dense_curve` (kind, statistics, replicate, point) and `dense_barrier` (kind, statistics,
-      replicate), NaN where the run has no such pair, and for a curve between whose ends batch
-      statistics were interpolated; `alignment_error` (replicate), how far outputs change where
-      units are permuted, relative to the largest; `alpha` (point). Nothing of one replicate.
+      `dense_curve` (kind, statistics, replicate, point), `dense_barrier` and
+      `dense_barrier_undefined_at` (kind, statistics, replicate), the last α, where the loss of a
+      pair is first not finite; NaN where the run has no such pair, and for a curve but with
+      `ON_A_CURVE`; `alignment_error` (replicate), how far outputs change where units are permuted,
+      relative to the largest; `alpha` (point). Nothing of one replicate.
     """
     if result.replicates < 2:
         return {}
-    learner = problem.family({})
-    state = any_state(learner)
     name, number = result.variants[0], result.replicates
     first = together(
         {f"replicate {r}": result.network("ticket", 0, r, name) for r in range(number)}
     )
     second = jax.tree.map(lambda leaf: np.roll(leaf, -1, axis=0), first)
-    aligned = _aligned(problem, first, second, number)
-    pairs = {
-        "identical": (first, first),
-        "independent": (first, second),
-        "aligned": (first, aligned),
+    mine = measuring[name]
+    aligned = _aligned(problem, mine, first, second)
+    pairs: dict[str, tuple[Measuring, Networks, Networks]] = {
+        "identical": (mine, first, first),
+        "independent": (mine, first, second),
+        "aligned": (mine, first, aligned),
     }
     if "dense" in result.arms and result.levels > 2:
-        pairs["same start"] = _same_start(result, last)
-    recompute = _recompute(problem)
-    curves = np.full((len(KINDS), len(STATISTICS), number, problem.config.points), np.nan)
-    heights = np.full(curves.shape[:-1], np.nan)
-    options = (problem.dataset.test, problem.plan, problem.config.points)
-    for row, statistics in enumerate(STATISTICS):
-        chosen: Any = {"statistics": statistics}
-        chosen |= {"recompute": recompute} if statistics == "recomputed" else {}
-        for kind, (one, other) in pairs.items():
-            found = barriers(learner, state, one, other, *options, **chosen)
-            curves[KINDS.index(kind), row] = found["curves"]
-            heights[KINDS.index(kind), row] = found["barriers"]
-    found = _curves(problem, first, second, recompute)
-    curves[-1, -1], heights[-1, -1] = found["curves"], found["barriers"]
+        pairs["same start"] = (measuring[last], *_same_start(result, last))
+    lines: Lines = {
+        (kind, way): _lines(problem, *pairs[kind], way) for kind in pairs for way in STATISTICS
+    }
+    lines["curve", ON_A_CURVE] = _curves(problem, mine, first, second)
     return {
-        "dense_curve": (("kind", "statistics", "replicate", "point"), curves),
-        "dense_barrier": (("kind", "statistics", "replicate"), heights),
-        "alignment_error": ("replicate", _errors(problem, second, aligned)),
-        "alpha": ("point", found["alphas"]),
+        **_filled(lines, number, problem.config.points),
+        "alignment_error": ("replicate", _errors(problem, mine, second, aligned)),
+        "alpha": ("point", lines["curve", ON_A_CURVE]["alphas"]),
         "kind": list(KINDS),
         "statistics": list(STATISTICS),
     }
+
+
+def _filled(lines: Lines, number: int, points: int) -> dict[str, Any]:
+    """Puts what was measured into arrays, NaN elsewhere."""
+    each_pair = ("kind", "statistics", "replicate")
+    curves = np.full((len(KINDS), len(STATISTICS), number, points), np.nan)
+    heights, undefined = (np.full(curves.shape[:-1], np.nan) for _ in range(2))
+    for (kind, way), found in lines.items():
+        place = KINDS.index(kind), STATISTICS.index(way)
+        curves[place], heights[place] = found["curves"], found["barriers"]
+        undefined[place] = undefined_at(found["curves"], found["alphas"])
+    return {
+        "dense_curve": ((*each_pair, "point"), curves),
+        "dense_barrier": (each_pair, heights),
+        f"dense_barrier{SUFFIX}": (each_pair, undefined),
+    }
+
+
+def _lines(
+    problem: Any, mine: Measuring, first: Networks, second: Networks, statistics: Statistics
+) -> dict[str, Any]:
+    options = (problem.dataset.test, problem.plan, problem.config.points)
+    return barriers(mine.learner, mine.state, first, second, *options, **mine.by(statistics))
 
 
 def _same_start(result: Result, name: str) -> tuple[Networks, Networks]:
@@ -96,14 +118,16 @@ def _same_start(result: Result, name: str) -> tuple[Networks, Networks]:
     return one, other
 
 
-def _aligned(problem: Any, first: Networks, second: Networks, number: int) -> Networks:
+def _aligned(problem: Any, mine: Measuring, first: Networks, second: Networks) -> Networks:
     """Aligns each second network with its first; assignments are solved on the host, one by one."""
-    objective, key = problem.family({}).objective, jax.random.key(problem.config.seed)
-    shapes = jax.eval_shape(problem.family({}).init, key)
+    objective: Any = mine.learner.objective
+    key = jax.random.key(problem.config.seed)
+    shapes = jax.eval_shape(mine.learner.init, key)
     few = jax.tree.map(lambda leaf: leaf[:1], problem.dataset.test)
     size = jax.eval_shape(objective.prepare, few).shape[1:]
-    model = Model(init=problem.family({}).init, apply=objective.apply)
+    model = Model(init=mine.learner.init, apply=objective.apply)
     graph = trace(model, shapes.params, shapes.model_state, size)
+    number = jax.tree.leaves(first)[0].shape[0]
     found = {}
     for r in range(number):
         one, other = (jax.tree.map(lambda leaf, r=r: leaf[r], all_) for all_ in (first, second))
@@ -111,22 +135,15 @@ def _aligned(problem: Any, first: Networks, second: Networks, number: int) -> Ne
     return together(found)
 
 
-def _recompute(problem: Any) -> Any:
+def _curves(problem: Any, mine: Measuring, first: Networks, second: Networks) -> dict[str, Any]:
     config = problem.config
-    few = jax.tree.map(lambda leaf: leaf[: config.statistics_examples], problem.dataset.train)
-    key = derive(jax.random.key(config.seed), "statistics")
-    return recomputing(problem.family({}), few, config.batch_size, config.statistics_passes, key)
-
-
-def _curves(problem: Any, first: Networks, second: Networks, recompute: Any) -> dict[str, Any]:
-    config, learner = problem.config, problem.family({})
     key = jax.random.key(config.seed)
     number = jax.tree.leaves(first)[0].shape[0]
     everywhere = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), first.params)
     optimizer = make_optimizer("momentum", config.curve_learning_rate)
     return curve_barriers(
-        learner,
-        any_state(learner),
+        mine.learner,
+        mine.state,
         first,
         second,
         everywhere,
@@ -136,15 +153,14 @@ def _curves(problem: Any, first: Networks, second: Networks, recompute: Any) -> 
         problem.plan,
         Fitting(optimizer, config.curve_steps, config.batch_size),
         config.points,
-        statistics="recomputed",
-        recompute=recompute,
+        **mine.by(ON_A_CURVE),
     )
 
 
-def _errors(problem: Any, second: Networks, aligned: Networks) -> np.ndarray:
-    learner, test = problem.family({}), problem.dataset.test
+def _errors(problem: Any, mine: Measuring, second: Networks, aligned: Networks) -> np.ndarray:
+    test, plan = problem.dataset.test, problem.plan
     before, after = (
-        network_outputs(learner, one, test, problem.plan).log_probabilities.astype(np.float64)
+        network_outputs(mine.learner, one, test, plan).log_probabilities.astype(np.float64)
         for one in (second, aligned)
     )
     largest = np.abs(before).max(axis=(1, 2))

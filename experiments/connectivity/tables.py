@@ -4,6 +4,7 @@ import xarray
 from rich.console import RenderableType
 
 from experiments.common import sweeps
+from experiments.common.undefined import undefined_tables
 
 TITLES = {
     ("barrier", "copies"): "test-error barrier between two orders of the data",
@@ -20,9 +21,10 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
       results: with what the experiment measures.
 
     Returns:
-      Rich tables.
+      Rich tables; those of barriers name the batch statistics.
     """
-    return [_of_pairs(results, *key) for key in TITLES] + _of_kinds(results)
+    pairs = [_of_pairs(results, *key) for key in TITLES]
+    return [*pairs, *_of_kinds(results), *undefined_tables(results)]
 
 
 def _of_pairs(results: xarray.Dataset, measure: str, relation: str) -> RenderableType:
@@ -36,7 +38,9 @@ def _of_pairs(results: xarray.Dataset, measure: str, relation: str) -> Renderabl
         for search in results["search"].values
         for control in results["control"].values
     }
-    return sweeps.make_table(TITLES[measure, relation], results, columns, rows)
+    chosen = f" (batch statistics {results['chosen_statistics'].item()})"
+    title = TITLES[measure, relation] + chosen * (measure == "barrier")
+    return sweeps.make_table(title, results, columns, rows)
 
 
 def _of_kinds(results: xarray.Dataset) -> list[RenderableType]:

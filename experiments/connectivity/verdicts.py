@@ -1,5 +1,6 @@
 """Claims about connectivity, each from results with a paired interval over replicates."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from experiments.common.instability import STABLE
 from experiments.common.judging import Values, judged
 from experiments.connectivity import dense_verdicts
 from experiments.connectivity.comparing import more
-from experiments.connectivity.dense_verdicts import LMC
+from experiments.connectivity.dense import ON_A_CURVE
+from experiments.connectivity.dense_verdicts import LMC, by_statistics
 from jaxticket.analysis import Claim, mean_interval
 from jaxticket.analysis.claims import Evidence, above, greater, not_computable
 
@@ -20,57 +22,62 @@ REBASIN = "Ainsworth et al. 2023, arXiv 2209.04836 (unverified)"
 GARIPOV = "Garipov et al. 2018, arXiv 1802.10026 (unverified)"
 
 
-def claims(percent: float) -> list[Claim]:
+def claims(percent: float, statistics: str) -> list[Claim]:
     """Lists what a run must show.
 
     Args:
       percent: the density at which tickets and controls are compared.
+      statistics: the batch statistics that barriers are measured with.
 
     Returns:
       The claims, exact ones first.
     """
-    unstable = "where the dense network is unstable at the first k"
+    says = lambda statement: by_statistics(statement, statistics)  # noqa: E731
+    falls = "the barrier of dense networks is lower from the last step k than from the first"
+    below = functools.partial(dense_verdicts.kind_below, "independent")
     return [
         *lottery.exact_claims(),
         dense_verdicts.identical(),
         dense_verdicts.function_kept(),
-        _dense_unstable(),
+        _dense_unstable(statistics),
         more(
             "dense-barrier-falls",
-            "the barrier of dense networks is lower from the last step k than from the first",
+            says(falls),
             f"{LMC}, section 3",
             _dense(first=True),
             _dense(first=False),
         ),
-        dense_verdicts.independent_apart(),
-        dense_verdicts.kind_below("independent", "same start", f"{LMC}, section 3"),
-        dense_verdicts.kind_below("independent", "aligned", REBASIN),
-        dense_verdicts.kind_below("independent", "curve", GARIPOV),
-        *(
-            _if_unstable(
-                more(
-                    f"ticket-below-{control}-{percent:g}",
-                    f"at {percent:g} % and the last k, the barrier of {control} is higher than the "
-                    f"ticket's, {unstable}",
-                    f"{LMC}, section 4",
-                    _sparse("barrier", "copies", control, percent),
-                    _sparse("barrier", "copies", "ticket", percent),
-                )
-            )
-            for control in ("reinit", "shuffle")
-        ),
-        _if_unstable(_explains()),
-        *_returns(percent),
+        dense_verdicts.independent_apart(statistics),
+        below("same start", f"{LMC}, section 3", statistics),
+        below("aligned", REBASIN, statistics),
+        below("curve", GARIPOV, ON_A_CURVE),
+        *(_below_control(control, percent, statistics) for control in ("reinit", "shuffle")),
+        _if_unstable(_explains(statistics)),
+        *_returns(percent, statistics),
     ]
 
 
-def _returns(percent: float) -> list[Claim]:
+def _below_control(control: str, percent: float, statistics: str) -> Claim:
+    statement = (
+        f"at {percent:g} % and the last k, the barrier of {control} is higher than the ticket's, "
+        "where the dense network is unstable at the first k"
+    )
+    return _if_unstable(
+        more(
+            f"ticket-below-{control}-{percent:g}",
+            by_statistics(statement, statistics),
+            f"{LMC}, section 4",
+            _sparse("barrier", "copies", control, percent),
+            _sparse("barrier", "copies", "ticket", percent),
+        )
+    )
+
+
+def _returns(percent: float, statistics: str) -> list[Claim]:
     """Claims that tickets train back to the solution that they were pruned from."""
+    barrier = "to the network that it was pruned from, reinit has a higher barrier than the ticket"
     words = {
-        (
-            "barrier",
-            "pruned",
-        ): "to the network that it was pruned from, reinit has a higher barrier than the ticket",
+        ("barrier", "pruned"): by_statistics(barrier, statistics),
         (
             "disagreement",
             "pruned",
@@ -90,13 +97,14 @@ def _returns(percent: float) -> list[Claim]:
     ]
 
 
-def _dense_unstable() -> Claim:
+def _dense_unstable(statistics: str) -> Claim:
     def judge(values: np.ndarray) -> Evidence:
         return above(values, STABLE)
 
+    statement = "dense networks trained from the first step k on other data orders have a barrier"
     return Claim(
         "dense-unstable-at-the-first-k",
-        "dense networks trained from the first step k on other data orders have a barrier",
+        by_statistics(statement, statistics),
         f"{LMC}, section 3",
         f"95 % interval of the barrier above {STABLE:.0%}",
         exact=False,
@@ -104,7 +112,7 @@ def _dense_unstable() -> Claim:
     )
 
 
-def _explains() -> Claim:
+def _explains(statistics: str) -> Claim:
     def test(results: xarray.Dataset) -> Evidence:
         barrier = results["barrier"].sel(relation="copies").isel(level=slice(1, None))
         gap = results["gap"].isel(level=slice(1, None)).transpose(*barrier.dims)
@@ -117,9 +125,12 @@ def _explains() -> Claim:
         ]
         return greater(np.array(found))
 
+    statement = (
+        "over steps k, densities and controls, what has a higher barrier loses more accuracy"
+    )
     return Claim(
         "barrier-goes-with-the-gap",
-        "over steps k, densities and controls, what has a higher barrier loses more accuracy",
+        by_statistics(statement, statistics),
         f"{LMC}, section 4",
         "95 % interval of Spearman's rank correlation above 0",
         exact=False,

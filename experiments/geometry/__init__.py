@@ -11,8 +11,9 @@ numbers is expected. The local angular dimension is that of Paul et al., arXiv 2
 Command: `python -m experiments.geometry`; `--run DIR` measures the tickets of a finished run.
 
 Each question is answered by barriers, angles and jumps of the training loss with their intervals.
-Curvature and volume of all stages (initial, just pruned, trained; ticket and controls) are open
-measurements: nothing is claimed of their order. In so many dimensions a volume is that of the
+Curvature and volume of all stages (initial, just pruned, trained; ticket and controls, whose new
+initial weights are drawn again by the keys of the search) are open measurements: nothing is claimed
+of their order. In so many dimensions a volume is that of the
 largest radius drawn, which its effective sample size says; what is compared is the median radius.
 The share that the local dimension predicts stands beside the share of weights that can go at once
 while the loss rises by less than ε without retraining, which is less than the theory speaks of. All

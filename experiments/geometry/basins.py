@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.geometry.stages import STAGES, Point, examples_of, over_all, point, stages_of
+from experiments.geometry.stages import (
+    STAGES,
+    Point,
+    examples_of,
+    over_all,
+    point,
+    points_of,
+    stages_of,
+)
 from jaxticket.analysis import (
     basin_radii,
     basin_volume,
@@ -40,7 +48,7 @@ def measured(problem: Any, result: Result) -> dict[str, Any]:
         for stage in stages_of(result, level)
         for replicate in range(result.replicates)
     ]
-    points = [point(result, STAGES[s], levels[at], r) for s, at, r in places]
+    points = points_of(problem, result, [(STAGES[s], levels[at], r) for s, at, r in places])
     key = derive(jax.random.key(config.seed), "geometry")
     found = over_all(problem, _instruments(problem), points, examples_of(problem), key)
     shape = len(STAGES), len(levels), result.replicates

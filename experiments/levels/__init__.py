@@ -44,6 +44,7 @@ from rich.console import RenderableType
 from experiments.common import lottery
 from experiments.common.configuration import ReadingOne, published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.common.undefined import undefined_tables
 from experiments.levels import exponents, flowing, measuring, verdicts
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
@@ -188,7 +189,7 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:
-    """Makes the tables: every level against the one before, and the exponents of the flow.
+    """Makes the tables: every level against the one before, the flow, and what is not finite.
 
     Args:
       results: all curves.
@@ -196,7 +197,7 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
     Returns:
       Rich tables.
     """
-    return [verdicts.by_level(results), exponents.table(results)]
+    return [verdicts.by_level(results), exponents.table(results), *undefined_tables(results)]
 
 
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
@@ -221,7 +222,15 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
 
 EXPERIMENT = Experiment(
-    "levels", __doc__ or "", PRESETS, claims, draw, check=check, tables=tables, measure=measure
+    "levels",
+    __doc__ or "",
+    PRESETS,
+    claims,
+    draw,
+    check=check,
+    tables=tables,
+    measure=measure,
+    reads=("ticket",),
 )
 
 main = functools.partial(run, EXPERIMENT)

@@ -5,9 +5,9 @@ import xarray
 from rich.table import Table
 
 from experiments.levels.verdicts import OWN, inexact
-from jaxticket.analysis import Claim, mean_interval
+from jaxticket.analysis import Claim, Interval, mean_interval
 from jaxticket.analysis.claims import Evidence, greater, not_computable
-from jaxticket.analysis.flow import flow_distance, sign_pattern
+from jaxticket.analysis.flow import flow_distance, flow_intervals, sign_pattern
 from jaxticket.analysis.statistics import p_above
 
 NO_NULLS = "the run prunes by an allocation that is not its configuration's, which has no nulls"
@@ -106,7 +106,7 @@ def last_layer_is_relevant(scope: str = "global") -> Claim:
 
 
 def table(results: xarray.Dataset) -> Table:
-    """Makes the table of exponents with the sign that each has for certain.
+    """Makes the table of exponents with their intervals, and the sign that each has for certain.
 
     Args:
       results: with `exponent`.
@@ -115,18 +115,22 @@ def table(results: xarray.Dataset) -> Table:
       A rich table.
     """
     made = Table(
-        title="exponents σ of the layers' shares of the magnitude (mean; sign by 95 % interval)"
+        title="exponents σ of the layers' shares of the magnitude",
+        caption="mean and half of its 95 % interval, of the replicates that have one; the sign",
     )
     made.add_column("layer")
     flows = [str(name) for name in results["flow"].values]
     for name in flows:
         made.add_column(name)
-    signs = {name: sign_pattern(exponents_of(results, name)) for name in flows}
-    for place, layer in enumerate(results["layer"].values):
-        values = {name: exponents_of(results, name)[:, place] for name in flows}
-        shown = [f"{values[name].mean():+.3f} {signs[name][place]}" for name in flows]
-        made.add_row(str(layer), *shown)
+    exponents = [exponents_of(results, name) for name in flows]
+    columns = [map(_cell, flow_intervals(of), sign_pattern(of)) for of in exponents]
+    for layer, *cells in zip(results["layer"].values, *columns, strict=True):
+        made.add_row(str(layer), *cells)
     return made
+
+
+def _cell(interval: Interval, sign: str) -> str:
+    return f"{interval.mean:+.3f} ± {interval.high - interval.mean:.2g} {sign}"
 
 
 def exponents_of(results: xarray.Dataset, flow: str) -> np.ndarray:

@@ -10,7 +10,8 @@ import xarray
 
 from experiments.common.angles import angles_of
 from experiments.common.experiment import Problem
-from experiments.common.instability import barriers_of
+from experiments.common.instability import barriers_between
+from experiments.common.undefined import SUFFIX
 from jaxticket import allocate, masks
 from jaxticket.analysis import at_end, overlap_against_chance
 from jaxticket.analysis.losses import loss_over
@@ -66,6 +67,7 @@ def measured(problem: Problem, result: Result, tickets: Tickets) -> dict[str, An
     Returns:
       `barrier` and `own_barrier` (level, replicate), between a level and the one before and of a
       network with itself; `strange_barrier`, `strange_angle` (level, replicate) between replicates;
+      of each barrier where its pairs have none, `barrier_undefined_at` and so on, α;
       `angle` (level, other_level, replicate); `lift` and `chance` (level, replicate, part), the
       shared weights of two replicates and the upper end of chance, over what chance expects; `jump`
       (level, share, replicate).
@@ -77,24 +79,35 @@ def measured(problem: Problem, result: Result, tickets: Tickets) -> dict[str, An
     ]
     strangers = [[(row[r], row[(r + 1) % number]) for r in range(number)] for row in tickets]
     itself = [[(one, one) for one in tickets[place]] for place in (0, -1)]
-    heights = _barriers(problem, [*successive, *strangers, *itself])
-    first, second = len(successive), len(successive) + len(strangers)
     found = {
-        "barrier": (both, np.concatenate([np.full((1, number), np.nan), heights[:first]])),
-        "strange_barrier": (both, heights[first:second]),
-        "own_barrier": (("end", "replicate"), heights[second:]),
         "angle": (("level", "other_level", "replicate"), _angles(problem, tickets)),
         "strange_angle": (both, _angles_of(problem, strangers)),
     }
-    return found | _overlaps(strangers) | _jumps(problem, tickets)
+    barriers = _barriers(problem, successive, strangers, itself)
+    return barriers | found | _overlaps(strangers) | _jumps(problem, tickets)
 
 
-def _barriers(problem: Problem, pairs: list[list[tuple[Network, Network]]]) -> np.ndarray:
+Pairs = list[list[tuple[Network, Network]]]
+"""Two networks each, in rows."""
+
+
+def _barriers(problem: Problem, successive: Pairs, strangers: Pairs, itself: Pairs) -> Any:
     learner = problem.family({})
     state = learner.init(jax.random.key(problem.config.seed))
-    flat = list(itertools.chain(*pairs))
-    found = barriers_of(learner, state, flat, problem, problem.config.points)
-    return found.reshape(len(pairs), -1)
+    rows = [*successive, *strangers, *itself]
+    flat, points = list(itertools.chain(*rows)), problem.config.points
+    ends = np.cumsum([len(successive), len(strangers)])
+    found = {}
+    measured = barriers_between(learner, state, flat, problem, points)
+    for suffix, values in zip(("", SUFFIX), measured, strict=True):
+        between, strange, own = np.split(values.reshape(len(rows), -1), ends)
+        first = np.full((1, between.shape[1]), np.nan)
+        found |= {
+            f"barrier{suffix}": (("level", "replicate"), np.concatenate([first, between])),
+            f"strange_barrier{suffix}": (("level", "replicate"), strange),
+            f"own_barrier{suffix}": (("end", "replicate"), own),
+        }
+    return found
 
 
 def _angles(problem: Problem, tickets: Tickets) -> np.ndarray:
@@ -108,11 +121,11 @@ def _angles(problem: Problem, tickets: Tickets) -> np.ndarray:
     return found
 
 
-def _angles_of(problem: Problem, pairs: list[list[tuple[Network, Network]]]) -> np.ndarray:
+def _angles_of(problem: Problem, pairs: Pairs) -> np.ndarray:
     return angles_of(problem, list(itertools.chain(*pairs))).reshape(len(pairs), -1)
 
 
-def _overlaps(strangers: list[list[tuple[Network, Network]]]) -> dict[str, Any]:
+def _overlaps(strangers: Pairs) -> dict[str, Any]:
     found = [[overlap_against_chance(a.mask, b.mask) for a, b in row] for row in strangers]
     shared, high, expected = (
         np.array([[getattr(one, name) for one in row] for row in found], float)

@@ -8,7 +8,8 @@ begun anew as they were; one that attracts keeps the ticket.
 Paper: Maene, Li & Moens, "Towards Understanding Iterative Magnitude Pruning: Why Lottery Tickets
 Win", arXiv 2106.06955.
 
-Command: `python -m experiments.regurgitation`
+Command: `python -m experiments.regurgitation`; `--run DIR` reads the tickets of a finished run, of
+one of several searches those of --variant, and trains the other searches from its dense networks.
 
 Two searches, that of tickets and one whose every round starts from a new initialisation (reinit),
 each at every strength λ_r of the term in `jaxticket.learners.repulsion`; all prune what they
@@ -16,7 +17,10 @@ trained themselves, and share their dense networks. Reinit is here a search of i
 control on the ticket's masks, since what repels it must be its own earlier solutions. Angles are
 d = 2∠/π over the weights that both rounds keep; barriers are those of the test error. Without an
 advantage of the ticket at strength 0 there is nothing to take away, and what depends on it is
-undecided. Networks are trained with the term, so that no finished run can take their place.
+undecided. What is trained with the term no other run holds, nor the search that is begun anew at
+every round: of a finished run, whose rounds must start from the rewound weights and prune what they
+trained, the dense networks and the search of tickets at strength 0 are read, and all other searches
+are trained as that one was.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, Adam, two searches at three
@@ -24,22 +28,19 @@ Presets:
            cores.
   smoke    digits, seconds; only the exact claims mean anything.
   paper    LeNet on MNIST, 25 epochs of batch 60, Adam at 1.2e-3 (the rest as in lenet-2019, which
-           is unverified for this paper): 455 networks, 8.5 million network-steps.
+           is unverified for this paper): 455 networks, 10.4 million network-steps.
 
 Expected (paper; numbers unverified): repelled tickets as accurate as reinit, on LeNet too.
 """
 
-import dataclasses
 import functools
 import itertools
-import math
 from typing import TYPE_CHECKING
 
 import xarray
 from rich.console import RenderableType
 
 from experiments.common import lottery, sweeps
-from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
 from experiments.regurgitation import successive
 from experiments.regurgitation.advantage import (
@@ -49,102 +50,15 @@ from experiments.regurgitation.advantage import (
     no_better,
     unchanged,
 )
+from experiments.regurgitation.choices import DEFAULT, PRESETS, check
+from experiments.regurgitation.searches import beyond, variants
 from jaxticket.analysis import Claim
-from jaxticket.errors import TicketError
-from jaxticket.imp import Variant
-from jaxticket.recipes import Step
 from jaxticket.records import Result
-from jaxticket.rewind import Action, reinit, rewind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SEARCHES: dict[str, Action] = {"ticket": rewind, "reinit": reinit}
-"""Where each round of a search starts."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(Configuration):
-    """What can be chosen; the text under each field is its help on the command line."""
-
-    levels: int = 8
-    """Levels, the dense one included."""
-    evaluate_every: Step = Step.iterations(60)  # noqa: RUF009
-    """Training between two evaluations; early stopping chooses one of these steps."""
-    prune_rate: float = 0.4
-    """Share of the remaining weights that goes at each level."""
-    output_prune_rate: float = 0.2
-    """The same for the output layer."""
-    arms: tuple[str, ...] = ("ticket",)
-    """Names from jaxticket.arms; controls have no term."""
-    strengths: tuple[float, ...] = (0.0, 2.0, -1.0)
-    """Strengths of the term: above 0 repels from all earlier solutions, below 0 attracts."""
-    points: int = 20
-    """Points on the line between two successive solutions."""
-
-
-DEFAULT = Config()
-PRESETS = {
-    "default": DEFAULT,
-    "smoke": dataclasses.replace(
-        DEFAULT,
-        preset="smoke",
-        dataset="digits",
-        width=0.1,
-        replicates=2,
-        levels=3,
-        steps=Step.iterations(20),
-        evaluate_every=Step.iterations(20),
-        points=3,
-    ),
-    "paper": dataclasses.replace(
-        published(DEFAULT, "lenet-2019"), levels=16, steps=Step.epochs(25)
-    ),
-}
-
-
-def check(config: Config) -> None:
-    """Refuses strengths that cannot be compared.
-
-    Args:
-      config: the configuration.
-
-    Raises:
-      TicketError: one line on the first thing that is wrong.
-    """
-    sweeps.check_some("--strengths", config.strengths)
-    if 0.0 not in config.strengths or not all(map(math.isfinite, config.strengths)):
-        raise TicketError(
-            f"--strengths: got {' '.join(map(str, config.strengths))}, expected finite numbers, "
-            "0 among them, which the others are compared with"
-        )
-    if config.levels < 2:
-        raise TicketError(f"--levels: got {config.levels}, expected at least two solutions")
-    if config.points < 2:
-        raise TicketError(f"--points: got {config.points}, expected at least 2")
-
-
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists both searches at every strength.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each.
-    """
-    strengths: tuple[float, ...] = problem.config.strengths
-    return {
-        successive.name(search, strength): Variant(action=action, repulsion=strength)
-        for search, action in SEARCHES.items()
-        for strength in strengths
-    }
-
-
 MAENE = "Maene et al. 2021, arXiv 2106.06955"
-DENSITIES = (7.9, 2.9)
-"""In percent, at which searches are compared."""
-
 TOLERANCE = 0.005
 """Below this difference of accuracies two count as equal, stated beforehand."""
 
@@ -155,7 +69,7 @@ _STAYS = (
 )
 TRIED = {
     f"ticket-strength-2-no-better-than-reinit-strength-2-{percent:g}": _STAYS.format(points)
-    for percent, points in zip(DENSITIES, (0.7, 1.0), strict=True)
+    for percent, points in zip(DEFAULT.percents, (0.7, 1.0), strict=True)
 }
 """What was tried of claims that failed at default size, by id; for the report."""
 
@@ -169,11 +83,10 @@ def claims(problem: Problem) -> list[Claim]:
     Returns:
       The claims, exact ones first.
     """
-    del problem
     return [
         *lottery.exact_claims(),
         successive.first_masks_alike(),
-        *itertools.chain.from_iterable(map(_at, DENSITIES)),
+        *itertools.chain.from_iterable(map(_at, problem.config.percents)),
         successive.below("angle", ("ticket", 0), ("reinit", 0), MAENE),
         successive.nearly_orthogonal(("reinit", 0), MAENE),
         successive.below("angle", ("ticket", 0), ("ticket", 2), MAENE),
@@ -247,7 +160,17 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
 
 
 EXPERIMENT = Experiment(
-    "regurgitation", __doc__ or "", PRESETS, claims, draw, variants, check, tables, measure
+    "regurgitation",
+    __doc__ or "",
+    PRESETS,
+    claims,
+    draw,
+    variants,
+    check,
+    tables,
+    measure,
+    reads=("ticket",),
+    beyond=beyond,
 )
 
 main = functools.partial(run, EXPERIMENT)

@@ -10,8 +10,9 @@ from rich.table import Table
 from experiments.common import sweeps
 from experiments.common.angles import angles_of
 from experiments.common.experiment import Problem
-from experiments.common.instability import barriers_of
+from experiments.common.instability import barriers_between
 from experiments.common.judging import Values, judged
+from experiments.common.undefined import SUFFIX, undefined_tables
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, by_interval, greater
 from jaxticket.records import Network, Result
@@ -51,20 +52,22 @@ def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarra
       results: their curves.
 
     Returns:
-      The results with `angle` and `barrier` (variant, level, replicate), NaN at level 0; which
-      `search` and which `strength` each variant is; and `first_mask_differences`, in how many
-      weights the masks of level 1 differ between variants.
+      The results with `angle` and `barrier` (variant, level, replicate), NaN at level 0;
+      `barrier_undefined_at`, α, where the loss of a pair is first not finite; which `search` and
+      which `strength` each variant is; and `first_mask_differences`, in how many weights the masks
+      of level 1 differ between variants.
     """
     sizes = (len(result.variants), result.levels, result.replicates)
-    found = {quantity: np.full(sizes, np.nan) for quantity in TITLES}
+    found = {quantity: np.full(sizes, np.nan) for quantity in (*TITLES, f"barrier{SUFFIX}")}
     places = list(itertools.product(range(sizes[0]), range(1, sizes[1]), range(sizes[2])))
     pairs = [_pair(result, *place) for place in places]
     learner = problem.family({})
     state = learner.init(jax.random.key(problem.config.seed))
-    heights = barriers_of(learner, state, pairs, problem, problem.config.points)
-    for place, angle, height in zip(places, angles_of(problem, pairs), heights, strict=True):
-        found["angle"][place] = angle
-        found["barrier"][place] = height
+    lines = barriers_between(learner, state, pairs, problem, problem.config.points)
+    of_pairs = zip(places, angles_of(problem, pairs), *lines, strict=True)
+    for place, *values in of_pairs:
+        for quantity, value in zip(found, values, strict=True):
+            found[quantity][place] = value
     dimensions = ("variant", "level", "replicate")
     names = [variant.split(", strength ") for variant in result.variants]
     return results.assign(
@@ -179,7 +182,7 @@ def _mean(quantity: str, variant: str) -> Values:
 
 
 def tables(results: xarray.Dataset) -> list[Table]:
-    """Makes a table of each quantity: a row a variant, a column a density.
+    """Makes a table of each quantity, a row a variant, a column a density; and of what has none.
 
     Args:
       results: with what `measured` gives.
@@ -189,7 +192,7 @@ def tables(results: xarray.Dataset) -> list[Table]:
     """
     columns = sweeps.density_headings(results)[1:]
     levels = range(1, results.sizes["level"])
-    return [
+    made = [
         sweeps.make_table(
             title,
             results,
@@ -201,3 +204,4 @@ def tables(results: xarray.Dataset) -> list[Table]:
         )
         for quantity, title in TITLES.items()
     ]
+    return made + undefined_tables(results)

@@ -13,13 +13,14 @@ Command: `python -m experiments.universality`; `--run DIR` transfers the tickets
 experiment once more, to other levels or with other controls.
 
 Tasks are made of one data set: all of it, its lower and its upper classes (both relabelled from 0,
-the other outputs unused), its pixels in one random order; and other data sets, resized. All of them
-are stacked, so that task, optimizer and replicate are one population. Smaller sets are repeated
-up to the size of the largest, so that all networks train for as many steps. A ticket takes its mask
-and its weights at the rewind step along; the output layer gets new initial weights, and keeps the
-source's mask. Network r of all tasks has the same initial weights. Pruning is global, without which
-the shares of the layers do not flow. Controls are `reinit`, `shuffle` and both, which is the random
-ticket. The optimizers are compared on the whole set.
+the other outputs unused), its pixels in one random order; and other data sets, resized and at most
+as large, MNIST where it is on this machine or --task-paths says where. All of them are stacked, so
+that task, optimizer and replicate are one population. Smaller sets are repeated up to the size of
+the largest, so that all networks train for as many steps. A ticket takes its mask and its weights
+at the rewind step along; the output layer gets new initial weights, and keeps the source's mask.
+Network r of all tasks has the same initial weights. Pruning is global, without which the shares of
+the layers do not flow. Controls are `reinit`, `shuffle` and both, which is the random ticket. The
+optimizers are compared on the whole set.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images and 1,250 digits, LeNet-300-100, five tasks and a
@@ -40,9 +41,9 @@ import xarray
 from experiments.common import lottery
 from experiments.common.experiment import Experiment, Problem, run
 from experiments.universality import claiming, flow_claims, measuring
-from experiments.universality.choices import PRESETS, Config, check
+from experiments.universality.choices import PRESETS, Config, check, check_source
 from experiments.universality.tables import tables
-from experiments.universality.tasks import FIRST, stack
+from experiments.universality.tasks import FIRST, stack, with_optional
 from jaxticket import recipes
 from jaxticket.analysis import Claim
 from jaxticket.imp import Variant
@@ -113,11 +114,7 @@ def claims(problem: Problem) -> list[Claim]:
 
     Returns:
       The claims, exact ones first.
-
-    Raises:
-      TicketError: for a run that has no tasks.
     """
-    measuring.check_source(problem)
     names = list(problem.variants or {})
     tasks = [name for name in names if ", " not in name]
     near = [name for name in NEAR if name in tasks] or list(NEAR)
@@ -175,6 +172,9 @@ EXPERIMENT = Experiment(
     measuring.measured,
     make_family,
     stack,
+    with_optional,
+    reads=("ticket",),
+    check_source=check_source,
 )
 
 main = functools.partial(run, EXPERIMENT)

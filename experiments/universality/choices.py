@@ -4,8 +4,9 @@ import dataclasses
 from typing import get_args
 
 from experiments.common import sweeps
-from experiments.common.configuration import Reading, published
-from experiments.universality.tasks import FIRST
+from experiments.common.configuration import NOT_SCIENCE, Reading, published
+from experiments.common.reopening import Source
+from experiments.universality.tasks import FIRST, paths_of
 from jaxticket.errors import TicketError, unknown
 from jaxticket.recipes import OPTIMIZERS, Step
 from jaxticket.transfer import check_arms
@@ -30,7 +31,9 @@ class Config(Reading):
     """Names from jaxticket.arms, of the native networks; the ticket is always trained."""
     tasks: tuple[str, ...] = ("whole", "lower", "upper", "permuted", "digits")
     """Tasks: whole, lower, upper (classes) or permuted (pixels) of the data set, or the names of
-    other data sets, which are resized."""
+    other data sets, which are resized, and cut to as many examples where they have more."""
+    optional_tasks: tuple[str, ...] = dataclasses.field(default=("mnist",), metadata=NOT_SCIENCE)
+    """Other data sets that are added to the tasks if they are on this machine."""
     other_optimizers: tuple[str, ...] = ("momentum",)
     """Optimizers besides --optimizer, on the whole data set."""
     other_learning_rate: float = 0.05
@@ -56,6 +59,7 @@ PRESETS = {
         steps=Step.iterations(20),
         evaluate_every=Step.iterations(20),
         tasks=("whole", "lower", "permuted"),
+        optional_tasks=(),
         transfer_level=2,
         transfer_arms=("ticket", "shuffle_reinit"),
     ),
@@ -64,6 +68,7 @@ PRESETS = {
         dataset="fashion_mnist",
         scope="global",
         tasks=("whole", "lower", "upper", "permuted", "mnist"),
+        optional_tasks=(),
         transfer_level=13,
     ),
 }
@@ -79,6 +84,13 @@ def check(config: Config) -> None:
       TicketError: one line on the first thing that is wrong.
     """
     sweeps.check_some("--tasks", config.tasks)
+    wanted = (*config.tasks, *config.optional_tasks)
+    strange = [name for name in paths_of(config) if name not in wanted]
+    if strange and config.run is None:
+        raise TicketError(
+            f"--task-paths: got a folder of {strange[0]}, expected one of a task "
+            f"({', '.join(wanted)})"
+        )
     sweeps.check_some("--transfer-arms", config.transfer_arms)
     check_arms(config.transfer_arms)
     sweeps.check_known("optimizer", config.other_optimizers, tuple(OPTIMIZERS))
@@ -104,4 +116,20 @@ def check(config: Config) -> None:
         raise TicketError(
             f"--transfer-level: got {config.transfer_level}, expected 1 to {config.levels - 1}, "
             f"a pruned one of the {config.levels} levels"
+        )
+
+
+def check_source(source: Source) -> None:
+    """Refuses to read runs that have no tasks.
+
+    Args:
+      source: the run.
+
+    Raises:
+      TicketError: one line on what it is instead.
+    """
+    if not isinstance(source.config, Config):
+        raise TicketError(
+            f"--run {source.path}: its networks know one data set, {source.config.dataset}, "
+            "expected tasks; make such a run by python -m experiments.universality"
         )

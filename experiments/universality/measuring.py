@@ -11,31 +11,8 @@ from experiments.common.experiment import Problem
 from experiments.universality.flows import flows
 from jaxticket import masks
 from jaxticket.analysis import at_early_stop, transfer_results
-from jaxticket.errors import TicketError
 from jaxticket.records import Record, Result
 from jaxticket.transfer import Renewed, Transfer, Transferred, tickets_of, transfer
-
-
-def check_source(problem: Problem) -> None:
-    """Refuses runs that have no tasks, or not the ticket that is to be transferred.
-
-    Args:
-      problem: what is run, or read.
-
-    Raises:
-      TicketError: one line on what the run lacks.
-    """
-    config = problem.config
-    if problem.dataset.train.images.ndim != 5 or not problem.variants:
-        raise TicketError(
-            f"--run {config.run}: its networks know one data set, {problem.dataset.name}, expected "
-            "tasks; make such a run by python -m experiments.universality"
-        )
-    if config.transfer_level >= config.levels:
-        raise TicketError(
-            f"--transfer-level: got {config.transfer_level}, expected one below the "
-            f"{config.levels} levels"
-        )
 
 
 def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:

@@ -9,12 +9,14 @@ from jaxticket.analysis.connectivity import (
     Fitting,
     Outputs,
     align,
+    align_pairs,
     barrier_matrix,
     barriers,
     bezier,
     curve_barriers,
     disagreement,
     ensemble_gain,
+    instability,
     loss_distance,
     network_outputs,
     permute,
@@ -38,6 +40,7 @@ from jaxticket.analysis.flow import (
     fit_flow,
     flow_distance,
     flow_distances,
+    flow_intervals,
     magnitude_shares,
     sign_pattern,
     untrained_masks,
@@ -45,7 +48,14 @@ from jaxticket.analysis.flow import (
 from jaxticket.analysis.gradient_flow import gradient_flow, with_gradient_flow
 from jaxticket.analysis.interpolation import alphas, error_barrier, interpolate, linear_path
 from jaxticket.analysis.jacobian import Isometry, jacobian_singular_values, jacobian_summary
-from jaxticket.analysis.landscape import Plane, along_line, grid_around, on_grid, plane_through
+from jaxticket.analysis.landscape import (
+    Plane,
+    along_line,
+    grid_around,
+    on_grid,
+    plane_along,
+    plane_through,
+)
 from jaxticket.analysis.local_dimension import local_dimension, prunable_share
 from jaxticket.analysis.losses import loss_over
 from jaxticket.analysis.projection import Projection, projection
@@ -82,6 +92,7 @@ __all__ = [
     "Trajectory",
     "Volume",
     "align",
+    "align_pairs",
     "along_line",
     "alphas",
     "angular_distance",
@@ -105,9 +116,11 @@ __all__ = [
     "fit_flow",
     "flow_distance",
     "flow_distances",
+    "flow_intervals",
     "gradient_flow",
     "grid_around",
     "hamming_distance",
+    "instability",
     "interpolate",
     "jacobian_singular_values",
     "jacobian_summary",
@@ -126,6 +139,7 @@ __all__ = [
     "paired_interval",
     "paths",
     "permute",
+    "plane_along",
     "plane_through",
     "principal_components",
     "projection",

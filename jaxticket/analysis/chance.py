@@ -1,7 +1,10 @@
 """The overlap of two masks against that of independent ones, with its exact interval."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -19,20 +22,22 @@ class ChanceOverlap(NamedTuple):
 
     Attributes:
       names: of the prunable leaves, and last `total`.
-      shared: `int64[leaves + 1]`, |m₁ ∧ m₂|.
-      expected: `float64[leaves + 1]`, its mean by chance.
-      low: `int64[leaves + 1]`, the lower end of the interval by chance.
-      high: `int64[leaves + 1]`, the upper end, which is inside.
+      shared: `int64[*pairs, leaves + 1]`, |m₁ ∧ m₂|.
+      expected: `float64[*pairs, leaves + 1]`, its mean by chance.
+      low: `int64[*pairs, leaves + 1]`, the lower end of the interval by chance.
+      high: `int64[*pairs, leaves + 1]`, the upper end, which is inside.
     """
 
     names: tuple[str, ...]
-    shared: Int[np.ndarray, " rows"]
-    expected: Float[np.ndarray, " rows"]
-    low: Int[np.ndarray, " rows"]
-    high: Int[np.ndarray, " rows"]
+    shared: Int[np.ndarray, "*pairs rows"]
+    expected: Float[np.ndarray, "*pairs rows"]
+    low: Int[np.ndarray, "*pairs rows"]
+    high: Int[np.ndarray, "*pairs rows"]
 
 
-def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) -> ChanceOverlap:
+def overlap_against_chance(
+    first: Mask, second: Mask, confidence: float = 0.95, *, axes: int = 0
+) -> ChanceOverlap:
     """Compares the overlap of two masks with that of masks drawn independently of each other.
 
     Of two masks that keep K₁ and K₂ of a leaf's N weights, independent and uniformly random, the
@@ -44,9 +49,11 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
     those of two levels of one ticket, are not independent and share all that they can.
 
     Args:
-      first: concrete `bool` leaves.
+      first: concrete `bool[*pairs, ...]` leaves, of one network or of many; the law is SciPy's, on
+        the host.
       second: a mask of the same structure.
       confidence: that the interval holds at least, in (0, 1).
+      axes: how many leading axes are those of pairs, such as levels and replicates.
 
     Returns:
       A row for every leaf and for the total.
@@ -66,10 +73,30 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
     check_masks("overlap against chance", first, second, some=True)
     if not 0 < confidence < 1:
         raise TicketError(f"confidence: got {confidence}, expected a number in (0, 1)")
+    leaves = {
+        path: (_flat(ours, axes), _flat(theirs, axes))
+        for (path, ours), (_, theirs) in zip(
+            leaves_by_path(first), leaves_by_path(second), strict=True
+        )
+    }
+    number = len(next(iter(leaves.values()))[0])
     tail = (1 - confidence) / 2
+    each = [_of_pair([(a[n], b[n]) for a, b in leaves.values()], tail) for n in range(number)]
+    population = np.shape(jax.tree.leaves(first)[0])[:axes]
+    columns = (np.array(of).reshape(*population, -1) for of in zip(*each, strict=True))
+    return ChanceOverlap((*leaves, "total"), *columns)
+
+
+def _flat(leaf: Any, axes: int) -> np.ndarray:
+    """Puts the pairs of a population on one axis, and all weights of a leaf on another."""
+    leaf = np.asarray(leaf)
+    return leaf.reshape(math.prod(leaf.shape[:axes]), math.prod(leaf.shape[axes:]))
+
+
+def _of_pair(leaves: Sequence[tuple[np.ndarray, np.ndarray]], tail: float) -> list[tuple[Any, ...]]:
+    """Compares one pair, leaf by leaf: the columns of `ChanceOverlap`."""
     rows, total = [], _Law(0, np.ones(1))
-    for (_, ours), (_, theirs) in zip(leaves_by_path(first), leaves_by_path(second), strict=True):
-        ours, theirs = np.asarray(ours), np.asarray(theirs)
+    for ours, theirs in leaves:
         size, kept, others = ours.size, int(ours.sum()), int(theirs.sum())
         law = _hypergeometric(size, kept, others)
         rows.append(
@@ -78,9 +105,7 @@ def overlap_against_chance(first: Mask, second: Mask, confidence: float = 0.95) 
         total = _sum(total, law)
     shared, expected, *_ = zip(*rows, strict=True)
     rows.append((sum(shared), sum(expected), *_central(total, tail)))
-    names = (*(path for path, _ in leaves_by_path(first)), "total")
-    shared, expected, low, high = (np.array(column) for column in zip(*rows, strict=True))
-    return ChanceOverlap(names, shared, expected, low, high)
+    return list(zip(*rows, strict=True))
 
 
 class _Law(NamedTuple):

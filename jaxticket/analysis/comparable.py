@@ -74,13 +74,13 @@ def ends(network: Any) -> Networks:
     return Networks(network.params, network.model_state)
 
 
-def check_alike(first: Any, second: Any, names: str = "linear path") -> None:
+def check_alike(first: Any, second: Any, names: str) -> None:
     """Checks that there is a line between two trees.
 
     Args:
       first: a tree of arrays.
       second: another one.
-      names: what they are, before the message.
+      names: what compares them, and their names there, before the message.
 
     Raises:
       TicketError: one line with all leaves that differ in more than the values of their floats.

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxticket.analysis.interpolation import check_alike
+from jaxticket.analysis.comparable import check_alike
 from jaxticket.masks.basic import apply, sizes
+from jaxticket.masks.check import check
 from jaxticket.masks.compare import check_masks, intersect
 from jaxticket.types import Mask, Params
 
@@ -38,7 +39,9 @@ def angular_distance(
 
     Source: 2106.06955.
     """
-    check_alike(first, second)
+    check_alike(first, second, "angular distance, first and second")
+    check_masks("angular distance, first_mask and second_mask", first_mask, second_mask)
+    check(first_mask, first)
     both = intersect(first_mask, second_mask)
     ours, theirs = (_prunable(apply(params, both), both) for params in (first, second))
     ours, theirs = (_scaled(leaves, 1 / _norm(leaves)) for leaves in (ours, theirs))
@@ -71,11 +74,7 @@ def l2_distance(first: Params, second: Params, mask: Mask = None) -> Float[Array
       >>> float(l2_distance(first, second)), float(l2_distance(first, second, mask))
       (5.0, 3.0)
     """
-    check_alike(first, second)
-    difference = jax.tree.map(jnp.subtract, first, second)
-    if mask is not None:
-        return _norm(_prunable(apply(difference, mask), mask))
-    return _norm(jax.tree.leaves(difference))
+    return _distance(first, second, mask, "l2 distance, first and second")
 
 
 def relative_distance(
@@ -107,8 +106,15 @@ def relative_distance(
     Source: this project's definition, after the comparison of distances with travel in 1912.05671
     (unverified).
     """
-    travelled = l2_distance(first, first_start, mask) + l2_distance(second, second_start, mask)
-    return 2 * l2_distance(first, second, mask) / travelled
+    apart, *travelled = (
+        _distance(one, other, mask, f"relative distance, {names}")
+        for one, other, names in (
+            (first, second, "first and second"),
+            (first, first_start, "first and first_start"),
+            (second, second_start, "second and second_start"),
+        )
+    )
+    return 2 * apart / (travelled[0] + travelled[1])
 
 
 def hamming_distance(first: Mask, second: Mask) -> Float[Array, ""]:
@@ -135,6 +141,15 @@ def hamming_distance(first: Mask, second: Mask) -> Float[Array, ""]:
     # Integers, since float32 counts exactly only up to 2^24.
     number = sum((jnp.sum(leaf, dtype=jnp.int32) for leaf in differ), start=jnp.int32(0))
     return number.astype(jnp.float32) / sum(sizes(first).values())
+
+
+def _distance(first: Params, second: Params, mask: Mask, names: str) -> Array:
+    check_alike(first, second, names)
+    difference = jax.tree.map(jnp.subtract, first, second)
+    if mask is None:
+        return _norm(jax.tree.leaves(difference))
+    check(mask, first)
+    return _norm(_prunable(apply(difference, mask), mask))
 
 
 def _prunable(params: Params, mask: Mask) -> list[Array]:

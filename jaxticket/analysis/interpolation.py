@@ -13,7 +13,7 @@ from jaxticket.types import Metrics, ModelState, Params
 
 Statistics = Literal["interpolated", "recomputed", "kept"]
 """Which batch statistics a network on the line has: those between the two ends', its own, or those
-of the nearer end."""
+of the nearer end (this project's own)."""
 
 Recompute = Callable[[Params, ModelState], ModelState]
 """`recompute(params, model_state) -> model_state`, given the interpolated one."""
@@ -42,7 +42,7 @@ def interpolate(first: Any, second: Any, alpha: Any) -> Any:
 
     Source: 1912.05671, section 2.
     """
-    check_alike(first, second)
+    check_alike(first, second, "linear path, first and second")
 
     def between(one: Any, other: Any) -> jax.Array:
         one, other = jnp.asarray(one), jnp.asarray(other)
@@ -90,7 +90,7 @@ def linear_path(
       [1.0, 0.0, 1.0]
 
     Source: 1912.05671, section 2. That the paper interpolates batch statistics, as the default
-    does, is unverified.
+    does, is unverified; `kept` is this project's own definition.
     """
     between = lambda alpha: interpolate(first.params, second.params, alpha)  # noqa: E731
     return evaluate_along(evaluate, between, first, second, points, statistics, recompute)

@@ -1,4 +1,4 @@
-"""Slices of the landscape: along a line, and in the plane through three networks."""
+"""Slices of the landscape: along a line, in the plane of three networks or of two directions."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxticket.analysis.interpolation import check_alike
+from jaxticket import masks
+from jaxticket.analysis.comparable import check_alike
 from jaxticket.analysis.projection import dot
 from jaxticket.analysis.subspace import along, norm, scaled
-from jaxticket.types import Params, PyTree
+from jaxticket.types import Mask, Params, PyTree
 
 Evaluate = Callable[[Params], Any]
 """`evaluate(params) -> metrics`, or any tree of arrays."""
@@ -21,10 +22,11 @@ class Plane(NamedTuple):
 
     Attributes:
       origin: a point of it, the first of three.
-      first: a unit vector, from the first point to the second.
-      second: a unit vector orthogonal to it, on the third point's side; zero where the three
-        points lie on a line.
-      coordinates: of the three points, `float[3, 2]`.
+      first: the first axis; of `plane_through` a unit vector, from the first point to the second.
+      second: the second axis; of `plane_through` a unit vector orthogonal to the first, on the
+        third point's side, zero where the three points lie on a line.
+      coordinates: of the three points, `float[3, 2]`; of `plane_along` those of the network and
+        of the ends of both directions.
     """
 
     origin: Params
@@ -60,8 +62,8 @@ def plane_through(first: Params, second: Params, third: Params) -> Plane:
 
     Source: 1802.10026, section 3, whose curve lies in such a plane (unverified).
     """
-    check_alike(first, second)
-    check_alike(first, third)
+    check_alike(first, second, "plane through, first and second")
+    check_alike(first, third, "plane through, first and third")
     towards = lambda point: jax.tree.map(jnp.subtract, point, first)  # noqa: E731
     one, width = _unit(towards(second))
     across = towards(third)
@@ -73,6 +75,42 @@ def plane_through(first: Params, second: Params, third: Params) -> Plane:
     zero = jnp.zeros_like(width)
     coordinates = jnp.stack([zero, zero, width, zero, shift, height]).reshape(3, 2)
     return Plane(first, one, other, coordinates)
+
+
+def plane_along(params: Params, first: Params, second: Params, mask: Mask = None) -> Plane:
+    """Gives the plane through a network along two directions: θ + x δ + y η.
+
+    The directions stay as they are, neither made orthogonal nor of one length: coordinates count
+    in them, so that filter-normalised directions and eigenvectors keep their scale.
+
+    Args:
+      params: θ, the origin.
+      first: δ, such as `subspace.random_direction` times `subspace.filter_scales`, or an
+        eigenvector.
+      second: η, likewise.
+      mask: which coordinates are free, as in `analysis.subspace`: the directions are zero
+        elsewhere, so that what is pruned stays so in all of the plane; every one if `None`.
+
+    Returns:
+      The plane.
+
+    Raises:
+      TicketError: for directions or a mask of other shapes than the network's.
+
+    Example:
+      >>> theta, first, second = ({"w": jnp.array(w)} for w in ([1.0, 0.0], [2.0, 5.0], [0.0, 3.0]))
+      >>> plane = plane_along(theta, first, second, {"w": jnp.array([True, False])})
+      >>> plane.at(-1.0, 4.0)["w"].tolist()
+      [-1.0, 0.0]
+
+    Source: 1712.09913, section 3 (unverified).
+    """
+    check_alike(params, first, "plane along, params and first")
+    check_alike(params, second, "plane along, params and second")
+    if mask is not None:
+        masks.check(mask, params)
+        first, second = (masks.apply(direction, mask) for direction in (first, second))
+    return Plane(params, first, second, jnp.array([[0, 0], [1, 0], [0, 1]], jnp.float32))
 
 
 def along_line(evaluate: Evaluate, params: Params, direction: Params, places: Any) -> PyTree:
@@ -106,7 +144,7 @@ def on_grid(
 
     Args:
       evaluate: `evaluate(params) -> metrics`.
-      plane: from `plane_through`.
+      plane: from `plane_through` or `plane_along`.
       first: coordinates along the first axis, `float[columns]`.
       second: along the second, `float[rows]`.
       at_a_time: networks that are evaluated together.

@@ -19,18 +19,18 @@ CURVED = ("cos", "erf", "exp", "log", "log1p", "logistic", "pow", "sin", "tanh")
 
 
 class Degrees(NamedTuple):
-    """How many weights each unit of a group keeps.
+    """How many weights each unit of a group keeps; under `vmap`, networks come before the units.
 
     Attributes:
       incoming: `int32[units]`, those that make it; `None` where none of them is prunable.
       outgoing: `int32[units]`, those that read it; `None` likewise.
     """
 
-    incoming: Int[Array, " units"] | None
-    outgoing: Int[Array, " units"] | None
+    incoming: Int[Array, "*networks units"] | None
+    outgoing: Int[Array, "*networks units"] | None
 
     @property
-    def dead(self) -> Bool[Array, " units"]:
+    def dead(self) -> Bool[Array, "*networks units"]:
         """Units without a weight on one side; of `Paths.effective`, all that are on no path."""
         sides = [side == 0 for side in self if side is not None]
         return sides[0] | sides[-1]

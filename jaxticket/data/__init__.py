@@ -6,7 +6,7 @@
 """
 
 from jaxticket.data.dataset import DataError, Dataset
-from jaxticket.data.registry import available, load
+from jaxticket.data.registry import available, is_there, load
 from jaxticket.data.streaming import streamed
 from jaxticket.data.tasks import only_classes, permuted, resized, stacked, unstacked
 
@@ -14,6 +14,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "available",
+    "is_there",
     "load",
     "only_classes",
     "permuted",

@@ -92,6 +92,33 @@ def load(name: str, *, path: str | Path | None = None, download: bool = False) -
     raise _not_there(name, root, given)
 
 
+def is_there(name: str) -> bool:
+    """Says whether `load` finds a set in the usual places; none of its images is read.
+
+    Args:
+      name: as in `load`.
+
+    Returns:
+      True if it does. Whether the files are whole `load` says.
+
+    Raises:
+      DataError: for an unknown name.
+
+    >>> is_there("digits")
+    True
+    """
+    if name in EMBEDDED or (name == "fashion_mnist" and has_idx(DEBIAN_FASHION_MNIST)):
+        return True
+    if name == "cifar10_jpeg":
+        try:
+            return find_cifar10_jpeg(None).is_file()
+        except DataError:
+            return False
+    if name not in _AVAILABLE:
+        check_registered(name, [known for known in _AVAILABLE if known[0] != "<"])
+    return find_prepared(data_root(), name) is not None
+
+
 def _refuse_path(name: str, given: Path | None) -> None:
     if given is not None:
         raise DataError(

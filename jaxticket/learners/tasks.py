@@ -59,4 +59,11 @@ def on_task(learner: Learner, task: Any) -> Learner:
             prepare=lambda batch: prepare(own(batch)),
             loss=lambda outputs, batch: loss(outputs, own(batch)),
         )
-    return learner._replace(step=step, evaluate=evaluate, objective=minimised)
+    penalised = learner.with_penalty
+    return learner._replace(
+        step=step,
+        evaluate=evaluate,
+        objective=minimised,
+        # What it gives is a learner of one task's examples too.
+        with_penalty=penalised and (lambda penalty: on_task(penalised(penalty), task)),
+    )

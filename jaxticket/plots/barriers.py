@@ -20,7 +20,8 @@ def barrier_curves(results: "xarray.Dataset") -> Figure:
     """Draws the test error on the way between two networks, a panel a choice of statistics.
 
     A line is the mean over replicates of one kind of pair, its band reaches from the least to the
-    greatest of them; where an error is not finite the line has a gap.
+    greatest of them. Where the error of some replicate is not finite there is a cross on the mean
+    of the others; where that of none is, the line has a gap.
 
     Args:
       results: with `dense_curve` (kind, statistics, replicate, point) and `alpha` (point).
@@ -38,20 +39,24 @@ def barrier_curves(results: "xarray.Dataset") -> Figure:
     kinds = [str(kind) for kind in curves["kind"].values]
     figure, panels = style.panels(len(names), 3.4 * len(names), 3.0)
     entries: dict[str, Any] = {}
+    alpha = results["alpha"].values
     colours = style.depth_colours(len(kinds))
     for axes, name in zip(panels, names, strict=True):
         for kind, colour in zip(kinds, colours, strict=True):
             here = networks.over_replicates(curves.sel(statistics=name, kind=kind))
-            alpha = results["alpha"].values
             axes.fill_between(alpha, here.low, here.high, color=colour, alpha=0.15, linewidth=0)
             (line,) = axes.plot(alpha, here.mean, color=colour, linewidth=1.4, label=kind)
             if np.isfinite(here.mean).any():
                 entries[kind] = line
+            entries |= style.mark_lost(axes, alpha, here)
+        if not np.isfinite(curves.sel(statistics=name)).any():
+            style.say_empty(axes)
         axes.set_title(f"batch statistics {name}", fontsize=style.TEXT)
         axes.set_xlabel("α, from the second network to the first")
         axes.set_ylim(0, 100)
     panels[0].set_ylabel("test error (%)")
-    style.legend(figure, entries, len(entries), "lower center", "mean, band from least to greatest")
+    title = "mean, band from least to greatest"
+    style.legend(figure, entries, max(1, len(entries)), "lower center", title)
     return figure
 
 
@@ -80,10 +85,10 @@ def barrier_against_step(results: "xarray.Dataset") -> Figure:
         controls = ["dense"] if level == 0 else [str(name) for name in barrier["control"].values]
         for control in controls:
             here = barrier.sel(control="ticket" if level == 0 else control).isel(level=level)
-            summary = networks.over_replicates(here.isel(search=order))
-            if np.isfinite(summary.mean).any():
-                looks = style.appearance(control)._asdict()
-                entries[control] = style.line_with_bars(axes, steps, summary, **looks)
+            looks = style.appearance(control)._asdict()
+            entries |= style.line_over_replicates(
+                axes, steps, here.isel(search=order), control, **looks
+            )
         axes.axhline(_STABLE, color=style.GREY, linewidth=0.8, linestyle=_DASHED, zorder=1)
         title = "dense" if level == 0 else f"{density[level]:.1%} of weights"
         axes.set_title(title, fontsize=style.TEXT)
@@ -121,6 +126,8 @@ def barrier_heat_map(results: "xarray.Dataset") -> Figure:
     values = np.ma.masked_invalid(100 * matrix.values)
     image = axes.imshow(values, cmap="viridis", vmin=0, interpolation="nearest")
     axes.grid(False)
+    if not np.isfinite(matrix).any():
+        style.say_empty(axes)
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(labelsize=style.TEXT - 2)

@@ -117,7 +117,7 @@ def _finish(axes: Axes, curve: "xarray.DataArray", ranges: list[networks.Range])
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.margins(x=0.01)
     late = steps >= steps[0] + 0.1 * (steps[-1] - steps[0])
-    values = np.concatenate([part[late] for each in ranges for part in each])
+    values = np.concatenate([ends[late] for each in ranges for ends in (each.low, each.high)])
     values = values[np.isfinite(values)]
     if not values.size:
         style.say_empty(axes)

@@ -35,12 +35,17 @@ def barriers_between_levels(results: "xarray.Dataset") -> Figure:
     kinds = {"barrier": "to the level before", "strange_barrier": "to another replicate"}
     entries: dict[str, Any] = {}
     for (name, label), colour, marker in zip(kinds.items(), colours, MARKERS, strict=False):
-        summary = networks.over_replicates(100 * results[name])
-        entries[label] = style.line_with_bars(above, percent, summary, colour=colour, marker=marker)
+        looks: dict[str, Any] = {"colour": colour, "marker": marker}
+        entries |= style.line_over_replicates(above, percent, 100 * results[name], label, **looks)
+    if not entries:
+        style.say_empty(above)
     above.axhline(2.0, color=style.GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     above.set_ylabel("error barrier (%)")
-    gap = networks.over_replicates(100 * results["gap"])
-    style.line_with_bars(below, percent, gap, colour=style.INK, marker="o")
+    looks = {"colour": style.INK, "marker": "o"}
+    gap = style.line_over_replicates(below, percent, 100 * results["gap"], "gap", **looks)
+    if not gap:
+        style.say_empty(below)
+    entries |= {name: artist for name, artist in gap.items() if name == style.LOST}
     below.axhline(0.0, color=style.GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     below.set_ylabel("test accuracy\nless the dense one (%)")
     for axes in (above, below):
@@ -69,10 +74,11 @@ def jumps_of_steps(results: "xarray.Dataset") -> Figure:
     for share, colour, marker in zip(
         shares, style.depth_colours(len(shares)), MARKERS, strict=False
     ):
-        here = results["jump"].sel(share=share)
-        summary = networks.over_replicates(here)
-        label = f"{share:.0%} of the weights"
-        entries[label] = style.line_with_bars(axes, percent, summary, colour=colour, marker=marker)
+        looks: dict[str, Any] = {"colour": colour, "marker": marker}
+        label, here = f"{share:.0%} of the weights", results["jump"].sel(share=share)
+        entries |= style.line_over_replicates(axes, percent, here, label, **looks)
+    if not entries:
+        style.say_empty(axes)
     axes.set_yscale("symlog", linthresh=_threshold(results["jump"].values))
     scales.density_axis(axes, results["density"].values)
     _matching(axes, results)
@@ -96,8 +102,8 @@ def angles_over_levels(results: "xarray.Dataset") -> Figure:
     Source: the angle is that of 2106.06955.
     """
     figure, (left, right) = style.panels(2, 8.4, 3.7)
-    angle = results["angle"].mean("replicate").values
-    greatest = float(np.nanmax([angle.max(), 1.0]))
+    angle = networks.over_replicates(results["angle"]).mean
+    greatest = np.max(angle, where=np.isfinite(angle), initial=1.0)
     image = left.imshow(angle, cmap="viridis", vmin=0, vmax=greatest, origin="lower")
     left.grid(False)
     ticks = np.unique(np.linspace(0, len(angle) - 1, 5).round().astype(int))
@@ -109,19 +115,22 @@ def angles_over_levels(results: "xarray.Dataset") -> Figure:
     bar.set_label("angle where both keep weights\n(right angles)", fontsize=style.TEXT)
     bar.ax.tick_params(labelsize=style.TEXT - 1)
     percent = 100 * results["density"].values
+    lift = results["lift"].where(np.isfinite(results["lift"]))
     parts = [str(part) for part in results["part"].values]
     entries: dict[str, Any] = {}
     for part, colour, marker in zip(
         parts, style.depth_colours(len(parts)), MARKERS * 9, strict=False
     ):
-        summary = networks.over_replicates(results["lift"].sel(part=part))
-        entries[part] = style.line_with_bars(right, percent, summary, colour=colour, marker=marker)
-    chance = results["chance"].sel(part="total").max("replicate").values
+        looks: dict[str, Any] = {"colour": colour, "marker": marker}
+        entries |= style.line_over_replicates(right, percent, lift.sel(part=part), part, **looks)
+    chance = networks.over_replicates(results["chance"].sel(part="total")).high
     right.fill_between(percent, 1, chance, color=style.GREY, alpha=0.3, linewidth=0)
-    right.set_yscale("log")
-    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    right.yaxis.set_minor_locator(NullLocator())
+    if not np.isfinite(angle).any():
+        style.say_empty(left)
+    if (lift > 0).any():
+        _plain_logarithms(right)
+    else:
+        style.say_empty(right)
     scales.density_axis(right, results["density"].values)
     right.set_ylabel("weights shared by two replicates\n(times chance)")
     style.legend(figure, entries, min(4, len(parts)), "lower center", _CHANCE)
@@ -146,17 +155,18 @@ def flow_diagram(results: "xarray.Dataset") -> Figure:
     density = results["density"].values
     entries: dict[str, Any] = {}
     share = 100 * results["magnitude_share"].where(results["magnitude_share"] > 0)
+    least = float(np.min(share.values, where=np.isfinite(share.values), initial=100.0))
     for axes, flow in zip(panels, flows, strict=True):
         for layer, colour, marker in zip(
             layers, style.depth_colours(len(layers)), MARKERS * 9, strict=False
         ):
             here = {"flow": flow, "layer": layer}
-            summary = networks.over_replicates(share.sel(here))
-            entries[layer] = style.line_with_bars(
-                axes, 100 * density, summary, colour=colour, size=0.8, marker=marker, linestyle=""
+            looks: dict[str, Any] = {"colour": colour, "marker": marker, "linestyle": ""}
+            entries |= style.line_over_replicates(
+                axes, 100 * density, share.sel(here), layer, size=0.8, **looks
             )
             slope, start = (
-                results[name].sel(here).mean("replicate").values
+                networks.over_replicates(results[name].sel(here)).mean
                 for name in ("exponent", "intercept")
             )
             within = density[: int(results["fitted_levels"])]
@@ -164,7 +174,9 @@ def flow_diagram(results: "xarray.Dataset") -> Figure:
         axes.set_title(_TITLES.get(flow, flow), fontsize=style.TEXT)
         scales.density_axis(axes, density)
         scales.share_axis(axes, share.values)
-        axes.set_ylim(0.8 * float(np.nanmin(share.values)), 110)
+        axes.set_ylim(0.8 * least, 110)
+        if not np.isfinite(share.sel(flow=flow)).any():
+            style.say_empty(axes)
     panels[0].set_ylabel("share of the remaining magnitude (%)")
     style.legend(figure, entries, min(4, len(layers)), "lower center", "line: the fitted flow")
     return figure
@@ -186,8 +198,17 @@ def _matching(axes: Axes, results: "xarray.Dataset") -> None:
     axes.axvspan(percent[0] * 2, edge, color=style.GREY, alpha=0.12, linewidth=0, zorder=0)
 
 
+def _plain_logarithms(axes: Axes) -> None:
+    """Makes y logarithmic, with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 def _threshold(jumps: np.ndarray) -> float:
     """Where the scale becomes linear: at the size of the smallest median of any line."""
-    sizes = np.nanmedian(np.abs(jumps), axis=(0, 2))
+    finite = (np.abs(share[np.isfinite(share)]) for share in np.moveaxis(jumps, 1, 0))
+    sizes = np.array([np.median(share) for share in finite if len(share)])
     least = float(np.min(sizes[sizes > 0], initial=1.0))
     return 10.0 ** np.floor(np.log10(least))

@@ -39,21 +39,27 @@ def strengths_against_density(
     searches, strengths = _axes_of(results)
     curve = networks.choose_metric(results, metric)
     figure, panels = style.panels(len(searches), 3.5 * len(searches) + 0.6, 3.4)
-    colours, entries = style.depth_colours(len(strengths)), {}
+    colours = style.depth_colours(len(strengths))
+    entries: dict[str, Any] = {}
     for axes, search in zip(panels, searches, strict=True):
+        drawn: dict[str, Any] = {}
         for place, strength in enumerate(strengths):
             here = _one(results, search, strength)
             if here is None:
                 continue
-            summary = networks.over_replicates(networks.read(here, metric, step).sel(arm="ticket"))
+            values = networks.read(here, metric, step).sel(arm="ticket")
             looks: dict[str, Any] = {"colour": colours[place], "marker": _MARKERS[place]}
             percent = 100 * here["density"].values
-            entries[_label(strength)] = style.line_with_bars(axes, percent, summary, **looks)
+            name = _label(strength)
+            drawn |= style.line_over_replicates(axes, percent, values, name, **looks)
+        if not drawn:
+            style.say_empty(axes)
+        entries |= drawn
         axes.set_title(search, fontsize=style.TEXT)
         scales.density_axis(axes, np.unique(results["density"].values)[::-1])
     _one_scale(panels)
     panels[0].set_ylabel(networks.metric_label(curve))
-    style.legend(figure, entries, len(entries), "lower center", _MEAN)
+    style.legend(figure, entries, max(1, len(entries)), "lower center", _MEAN)
     return figure
 
 
@@ -75,10 +81,12 @@ def successive_against_density(results: "xarray.Dataset") -> Figure:
     """
     searches, strengths = _axes_of(results)
     figure, panels = style.panels(2, 7.6, 3.9)
-    colours, entries = style.depth_colours(len(strengths)), {}
+    colours = style.depth_colours(len(strengths))
+    entries: dict[str, Any] = {}
     quantities = {"angle": ("angle to the\nsolution before, 2∠/π", 1.0)}
     quantities["barrier"] = ("error barrier to the\nsolution before (%)", 100.0)
     for axes, (quantity, (label, unit)) in zip(panels, quantities.items(), strict=True):
+        drawn: dict[str, Any] = {}
         for row, search in enumerate(searches):
             for place, strength in enumerate(strengths):
                 here = _one(results, search, strength)
@@ -92,10 +100,11 @@ def successive_against_density(results: "xarray.Dataset") -> Figure:
                     "markerfacecolor": "white" if row else colours[place],
                 }
                 percent = 100 * here["density"].values[1:]
-                line = style.line_with_bars(
-                    axes, percent, networks.over_replicates(values), **looks
-                )
-                entries[f"{search}, {_label(strength)}"] = line
+                name = f"{search}, {_label(strength)}"
+                drawn |= style.line_over_replicates(axes, percent, values, name, **looks)
+        if not drawn:
+            style.say_empty(axes)
+        entries |= drawn
         scales.density_axis(axes, np.unique(results["density"].values[..., 1:])[::-1])
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)

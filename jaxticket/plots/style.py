@@ -4,7 +4,7 @@ All of it is set on the figure's own objects: the user's `matplotlib.rcParams` s
 and figures stay readable under a dark style.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,7 +13,10 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from jaxticket.plots.networks import Range
+from jaxticket.plots.networks import Range, over_replicates
+
+if TYPE_CHECKING:
+    import xarray
 
 TEXT = 9.0
 """Size of labels, in points; ticks and legends are one point smaller."""
@@ -23,6 +26,9 @@ INK = "#000000"
 
 GREY = "#6e6e6e"
 """For what is only a reference: the dense network, the whole network."""
+
+LOST = "without replicates that have no value there"
+"""What a cross on a mean says."""
 
 
 class Appearance(NamedTuple):
@@ -119,12 +125,13 @@ def legend(
 
     Args:
       target: the figure.
-      entries: artists by label.
+      entries: artists by label; `LOST` comes last.
       columns: of the legend.
       place: at which side, as in `Figure.legend(loc="outside ...")`.
       title: a line above it.
     """
     beside: Any = f"outside {place}"
+    entries = dict(sorted(entries.items(), key=lambda entry: entry[0] == LOST))
     made = target.legend(
         list(entries.values()),
         list(entries),
@@ -169,6 +176,46 @@ def line_with_bars(
         capthick=0.8,
         **looks,
     )
+
+
+def line_over_replicates(
+    axes: Axes, x: np.ndarray, values: "xarray.DataArray", name: str, **looks: Any
+) -> dict[str, Any]:
+    """Draws means over replicates with bars, and crosses on those that lack a replicate.
+
+    Args:
+      axes: where.
+      x: `float[points]`.
+      values: (point, replicate), in any order.
+      name: of the line.
+      looks: arguments of `line_with_bars`.
+
+    Returns:
+      The line and the crosses by name, for a legend; nothing of what is nowhere finite.
+    """
+    summary = over_replicates(values)
+    line = line_with_bars(axes, x, summary, label=name, **looks)
+    shown = {name: line} if np.isfinite(summary.mean).any() else {}
+    return shown | mark_lost(axes, x, summary)
+
+
+def mark_lost(axes: Axes, x: np.ndarray, summary: Range) -> dict[str, Any]:
+    """Crosses the means that lack a replicate, since it is not finite there.
+
+    Args:
+      axes: where the means are.
+      x: `float[points]`.
+      summary: of as many points.
+
+    Returns:
+      The crosses by name, for a legend; nothing where no replicate is lost.
+    """
+    if not summary.lost.any():
+        return {}
+    at, means = np.asarray(x)[summary.lost], summary.mean[summary.lost]
+    looks: dict[str, Any] = {"color": INK, "marker": "x", "markersize": 7.0, "linestyle": "none"}
+    (crosses,) = axes.plot(at, means, zorder=4, **looks)
+    return {LOST: crosses}
 
 
 def say_empty(axes: Axes) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxticket.errors import unknown
 from jaxticket.plots import networks, scales, style
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def variants_against_density(
 def _label(results: "xarray.Dataset", metric: str | None, step: str) -> str:
     if metric is None:
         return "early-stop step"
+    if step not in _WHERE:
+        raise unknown("step", step, _WHERE)
     return f"{networks.metric_label(networks.choose_metric(results, metric))}\n{_WHERE[step]}"
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from jaxticket.analysis import Interval, mean_interval
-from jaxticket.plots import scales, style
+from jaxticket.plots import networks, scales, style
 
 if TYPE_CHECKING:
     import xarray
@@ -49,7 +49,7 @@ def _matrix(axes: Axes, values: "xarray.DataArray") -> None:
     """Writes numbers on colours: red loses, blue gains."""
     names = [str(name) for name in values["source"].values]
     cells = values.transpose("source", "target", "replicate").values
-    intervals = [[mean_interval(cell) for cell in row] for row in cells]
+    intervals = [[_interval(cell) for cell in row] for row in cells]
     means = np.array([[one.mean for one in row] for row in intervals])
     finite = np.abs(means[np.isfinite(means)])
     largest = max(1e-9, float(finite.max(initial=0.0)))
@@ -100,14 +100,19 @@ def flow_exponents(results: "xarray.Dataset") -> Figure:
                 "markersize": 4.5,
             }
             here = results.sel(variant=name, layer=layer)
-            shares = 100 * here["share"].mean("replicate").values
+            shares = 100 * networks.over_replicates(here["share"]).mean
             density = 100 * here["density"].values
             entries[name] = upper.plot(density, shares, linewidth=1.2, **looks)[0]
-            one = mean_interval(here["exponent"].values)
+            one = _interval(here["exponent"].values)
             half = [[_half(one)], [_half(one)]]
             lower.errorbar([at], [one.mean], half, capsize=2, elinewidth=0.9, **looks)
         scales.density_axis(upper, np.unique(results["density"].values)[::-1])
-        _few_numbers(upper)
+        if np.isfinite(results["share"].sel(layer=layer)).any():
+            _few_numbers(upper)
+        else:
+            style.say_empty(upper)
+        if not np.isfinite(results["exponent"].sel(layer=layer)).any():
+            style.say_empty(lower)
         upper.set_title(layer.removesuffix("/kernel"), fontsize=style.TEXT, color=style.INK)
         lower.set_xticks([])
         lower.margins(x=0.15)
@@ -123,6 +128,11 @@ def _few_numbers(axes: Axes) -> None:
     axes.yaxis.set_major_locator(FixedLocator(np.geomspace(*axes.get_ylim(), 6)[1:-1].tolist()))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def _interval(values: np.ndarray) -> Interval:
+    """Gives the interval over the replicates that are finite."""
+    return mean_interval(values[np.isfinite(values)])
 
 
 def _half(interval: Interval) -> float:
@@ -158,13 +168,15 @@ def loss_against_distance(results: "xarray.Dataset") -> Figure:
     colours, entries = style.depth_colours(len(names)), {}
     carried = results["transfer_accuracy"].sel(control="ticket")
     loss = 100 * (results["native_accuracy"] - carried)
-    distance = results["flow_distance"]
-    own = [distance.isel(replicate=r, other=r) for r in range(results.sizes["replicate"])]
+    distance = results["flow_distance"].transpose(..., "replicate", "other")
     for place, target in enumerate(names):
         for source in (name for name in names if name != target):
             cell: dict[str, Any] = {"source": source, "target": target}
-            one = mean_interval(loss.sel(cell).values)
-            apart = mean_interval(np.array([float(each.sel(cell)) for each in own]))
+            one = _interval(loss.sel(cell).values)
+            # Both flows of one replicate.
+            apart = _interval(np.diagonal(distance.sel(cell).values))
+            if not one.number * apart.number:
+                continue
             entries[target] = axes.errorbar(
                 [apart.mean],
                 [one.mean],

@@ -11,6 +11,7 @@ from jaxticket.errors import TicketError
 from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
 from jaxticket.records import Origin, Record, Template
+from jaxticket.runs.empty import take_out
 from jaxticket.runs.encoding import describe, encode, encode_origin, encode_params
 from jaxticket.runs.files import DamagedError, check_room, set_aside, unwritable
 from jaxticket.runs.manifest import MANIFEST, write_manifest
@@ -158,15 +159,19 @@ class CheckpointStore(CheckpointReader):
             items[PARAMS] = encode_params(record)
         if self._origin is not None:
             items["origin"] = encode_origin(self._origin)
-        metadata = seal(describe(record), items, self._next, self._last, self._steps.identity)
+        described = describe(record)
+        held, taken = take_out(items)
+        if taken:
+            described["empty"] = taken
+        metadata = seal(described, items, self._next, self._last, self._steps.identity)
         with self._writing():
             checkpointer.wait()
             self._write_manifests()
             self.thin()
             # Orbax, refused in the background, waits for minutes for what will not come.
-            size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
+            size = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
             hosts.once(lambda: self._check_room(size + _SMALL_FILES))
-            checkpointer.save_checkpointables_async(self._next, items, custom_metadata=metadata)
+            checkpointer.save_checkpointables_async(self._next, held, custom_metadata=metadata)
         self._origin = None
         self._next, self._last = self._next + 1, metadata["sha256"]
 

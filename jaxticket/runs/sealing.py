@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxticket.archives import leads_elsewhere
+from jaxticket.runs.empty import check_taken
 from jaxticket.runs.forms import check_form, check_text
 from jaxticket.runs.json_files import SCHEMA, checksum
 
@@ -47,7 +48,7 @@ def seal(
       identity: what all steps of a run have in common.
 
     Returns:
-      The metadata with a checksum of every leaf, and one of itself.
+      The metadata with a checksum of every leaf, empty ones too, and one of itself.
     """
     sealed = {
         **metadata,
@@ -140,6 +141,7 @@ def check_description(metadata: dict[str, Any]) -> None:
     strange = [path for path in metadata["prunable"] if leads_elsewhere(path)]
     if strange:
         raise ValueError(f"names a leaf {strange[0]!r}")
+    check_taken(metadata.get("empty", []))
     for path, shape in metadata["prunable"].items():
         check_form(shape, [int], path)
         if not shape or shape[0] != len(lists[0]) or min(shape) < 0:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxticket.errors import TicketError
+from jaxticket.runs.empty import put_back
 from jaxticket.runs.files import DamagedError
 from jaxticket.runs.forms import check_form
 from jaxticket.runs.json_files import SCHEMA
@@ -106,11 +107,14 @@ class Steps:
         metadata, declared = self._open(number)
         if PARAMS in items and not self._has_params(number, metadata):
             items = tuple(name for name in items if name != PARAMS)
-        missing = [name for name in items if declared.get(name) is None]
+        taken = metadata.get("empty", [])
+        held = [name for name in items if declared.get(name) is not None]
+        missing = set(items) - {*held, *(one["path"][0] for one in taken)}
         if missing:
-            raise damaged(self.path(number), f"has no {missing[0]} that can be read")
+            raise damaged(self.path(number), f"has no {min(missing)} that can be read")
         try:
-            content = ocp.load_checkpointables(self._for_orbax(number), dict.fromkeys(items))
+            content = ocp.load_checkpointables(self._for_orbax(number), dict.fromkeys(held))
+            content = put_back(content, taken, items)
         except Exception as error:  # whatever Orbax makes of damaged files
             raise damaged(self.path(number), _cannot_be_read(error)) from None
         if "leaves" in metadata:

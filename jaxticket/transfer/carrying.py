@@ -15,7 +15,7 @@ from jaxticket.learners.base import Learner, LearnerState
 from jaxticket.masks.prunable import matching, path_string
 from jaxticket.rewind import ACTIONS
 from jaxticket.transfer.tickets import Ticket
-from jaxticket.types import Mask
+from jaxticket.types import Mask, Params
 
 ARMS = tuple(
     name
@@ -25,7 +25,7 @@ ARMS = tuple(
 """Arms that a transfer may have: those that are made of the source's mask and weights alone."""
 
 OutputMask = Literal["source", "dense"]
-"""The mask of the layers that are renewed: the source's, or one that keeps everything."""
+"""The mask of the layers that are renewed: the source's, or one that keeps all of the target's."""
 
 Layers = Callable[[str, Any], bool]
 """`layers(path, leaf) -> bool`, as `masks.matching` makes it; biases too."""
@@ -37,7 +37,8 @@ class Renewed(NamedTuple):
     Attributes:
       layers: which leaves; the output layer's by default, `masks.matching()` for none.
       mask: `source`, so that all that is kept is as much as in the source; `dense`, all of it,
-        which keeps more than the source did.
+        which keeps more than the source did, and lets the target's layers have another shape, as
+        for another number of classes.
     """
 
     layers: Layers = matching("output/*", "*/output/*")
@@ -97,11 +98,12 @@ def carry(
     mask = jax.tree.map(jnp.asarray, ticket.mask)
     if chosen.mask == "shuffle":
         mask = masks.shuffle(derive(key, "shuffle", level), mask)
-    if renewed.mask == "dense":
-        mask = _choose(renewed.layers, jax.tree.map(jnp.ones_like, mask), mask)
     fresh = learner.init(derive(key, "reinit", level))
-    action = derive(key, "action", level)
-    params = ACTIONS[chosen.weights](action, ticket.params, fresh.params, mask)
+    if renewed.mask == "dense":
+        mask = _choose(renewed.layers, _all_of(fresh.params, mask), mask)
+    # Of renewed layers nothing of the source is used, whose shapes may be others.
+    given = _choose(renewed.layers, fresh.params, ticket.params)
+    params = ACTIONS[chosen.weights](derive(key, "action", level), given, fresh.params, mask)
     params = masks.apply(_choose(renewed.layers, fresh.params, params), mask)
     # Batch statistics of θ_k describe θ_k only.
     model_state = ticket.model_state if own else fresh.model_state
@@ -145,6 +147,12 @@ def check_renewed(renewed: Renewed) -> None:
     """
     if renewed.mask not in get_args(OutputMask):
         raise unknown("mask of renewed layers", renewed.mask, get_args(OutputMask))
+
+
+def _all_of(params: Params, mask: Mask) -> Mask:
+    """Makes the mask that keeps all weights of the leaves that another mask has."""
+    ones = lambda leaf, own: None if own is None else jnp.ones(leaf.shape, bool)  # noqa: E731
+    return jax.tree.map(ones, params, mask)
 
 
 def _choose(layers: Layers, inside: Any, outside: Any) -> Any:

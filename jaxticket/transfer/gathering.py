@@ -11,7 +11,7 @@ from jaxticket.errors import TicketError, unknown
 from jaxticket.keys import replicate_keys
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.records import Result
-from jaxticket.transfer.carrying import check_arms
+from jaxticket.transfer.carrying import Renewed, check_arms
 from jaxticket.transfer.tickets import Ticket, Tickets
 
 
@@ -128,23 +128,32 @@ def check_names(source: Tickets, target: Result, names: Sequence[Transfer]) -> N
             )
 
 
-def check_shapes(source: Tickets, target: Result) -> None:
-    """Checks that both are networks of one shape.
+def check_shapes(source: Tickets, target: Result, renewed: Renewed) -> None:
+    """Checks that both are networks of one shape, but for layers of which nothing is carried over.
 
     Args:
       source: the tickets.
       target: the search on the targets.
+      renewed: what stays behind; where its mask is dense, with its shape.
 
     Raises:
       TicketError: naming the first leaf that differs.
     """
     there, here = (
-        {path: leaf.shape[1:] for path, leaf in leaves_by_path(params)}
-        for params in (source.params, target.origin.rewound.params)
+        {path: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for path, leaf in leaves}
+        for leaves in map(leaves_by_path, (source.params, target.origin.rewound.params))
     )
     for path in there | here:
-        if there.get(path) != here.get(path):
-            raise TicketError(
-                f"transfer: {path} is {there.get(path)} in the source and {here.get(path)} in the "
-                "target, expected one network; stretch or widen the ticket to the target's first"
-            )
+        shapes = [one[path].shape if path in one else None for one in (there, here)]
+        behind = None not in shapes and bool(renewed.layers(path, here[path]))
+        if shapes[0] == shapes[1] or (behind and renewed.mask == "dense"):
+            continue
+        fix = (
+            'this layer is renewed, but not its mask: give Renewed(mask="dense")'
+            if behind
+            else "stretch or widen the ticket to the target's first"
+        )
+        raise TicketError(
+            f"transfer: {path} is {shapes[0]} in the source and {shapes[1]} in the target, "
+            f"expected one network; {fix}"
+        )

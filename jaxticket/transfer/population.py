@@ -89,7 +89,7 @@ def transfer(
 
     Raises:
       TicketError: for none, a name that a search does not have, an arm that cannot be carried
-        over, or networks of other shapes.
+        over, or networks of other shapes, but for layers that `renewed` leaves behind, masks too.
 
     Example:
       See `experiments.universality`.
@@ -102,7 +102,7 @@ def transfer(
     family, ledger = as_family(learner), ledger or Ledger()
     plan = plan or Plan.auto(len(names))
     arms = list(dict.fromkeys(name.arm for name in names))
-    check_shapes(source, target)
+    check_shapes(source, target, renewed)
     train = trainer(family, UNWATCHED, protocol, data, plan, streaming=streaming, ledger=ledger)
     size = _size(plan, target, len(names))
     start_all = over(

@@ -96,7 +96,8 @@ def align(
     Weight matching: maximises Σ_leaves ⟨θ₁, P θ₂⟩ over the permutations P of every group of units,
     by coordinate descent. With all other groups held, the best permutation of one is a linear
     assignment, solved exactly; groups are visited in a random order until none can be bettered,
-    which is a local optimum. Which axes a group runs along is read off the traced network.
+    which is a local optimum. Which axes a group runs along is read off the traced network. It is
+    one pair's, on the host, where SciPy solves assignments: many pairs are `align_pairs`.
 
     Args:
       graph: of both networks, from `structure.trace`; units that it does not list, as in front of
@@ -126,7 +127,7 @@ def align(
 
     Source: 2209.04836, section 3.2 and algorithm 1 (unverified); the groups are this project's.
     """
-    check_alike(ends(first), ends(second), "alignment")
+    check_alike(ends(first), ends(second), "alignment, first and second")
     if starts < 1:
         raise TicketError(f"starts: got {starts}, expected at least 1")
     found = [

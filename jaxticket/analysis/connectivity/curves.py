@@ -67,8 +67,8 @@ def bezier(first: Any, middle: Any, second: Any, alpha: Any) -> Any:
 
     Source: 1802.10026, section 3.3 (unverified).
     """
-    check_alike(first, middle, "curve")
-    check_alike(middle, second, "curve")
+    check_alike(first, middle, "curve, first and middle")
+    check_alike(middle, second, "curve, middle and second")
 
     # Not two steps of `interpolate`, which hands no gradient to the middle where it meets an end.
     def at(one: Any, between: Any, other: Any) -> Array:
@@ -208,7 +208,7 @@ def curve_barriers(
     if learner.objective is None:
         raise TicketError("learner: got one without an objective, expected one that says it")
     pairs = to_host(Pair(ends(firsts), ends(seconds)))
-    check_alike(pairs.first, pairs.second, "curve")
+    check_alike(pairs.first, pairs.second, "curve barriers, firsts and seconds")
     given = share((state, train, examples), plan)
     run = _curves(learner, plan, fitting, points, statistics, recompute)
     on_pairs = lambda own, number: run(own, *given, number=number)  # noqa: E731

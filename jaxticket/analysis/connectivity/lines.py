@@ -88,7 +88,7 @@ def barriers(
     Source: 1912.05671, section 2; what is unverified is said at `linear_path`.
     """
     first, second = to_host(ends(firsts)), to_host(ends(seconds))
-    check_alike(first, second)
+    check_alike(first, second, "barriers, firsts and seconds")
     number = jax.tree.leaves(first)[0].shape[0]
     rows = np.stack([np.arange(number)] * 2, axis=1)
     return along_lines(

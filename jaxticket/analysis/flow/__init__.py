@@ -11,7 +11,7 @@ which levels, how flows are compared) is this project's own definition.
 """
 
 from jaxticket.analysis.flow.distance import flow_distance, flow_distances
-from jaxticket.analysis.flow.exponents import Flow, fit_flow, sign_pattern
+from jaxticket.analysis.flow.exponents import Flow, fit_flow, flow_intervals, sign_pattern
 from jaxticket.analysis.flow.nulls import untrained_masks
 from jaxticket.analysis.flow.observables import Shares, magnitude_shares
 
@@ -21,6 +21,7 @@ __all__ = [
     "fit_flow",
     "flow_distance",
     "flow_distances",
+    "flow_intervals",
     "magnitude_shares",
     "sign_pattern",
     "untrained_masks",

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from jaxticket.analysis.statistics import mean_interval
+from jaxticket.analysis.statistics import Interval, mean_interval
 from jaxticket.errors import TicketError
 
 Sign = Literal["relevant", "irrelevant", "marginal", "emptied", "undecided"]
@@ -99,6 +99,33 @@ def fit_flow(
     empty = shares == 0
     emptied = np.where(empty.any(axis=-2), empty.argmax(axis=-2), -1)
     return Flow(scale**slopes, slopes, intercepts, r_squared, residuals, emptied, scale)
+
+
+def flow_intervals(values: np.ndarray, confidence: float = 0.95) -> tuple[Interval, ...]:
+    """Gives each layer's mean exponent or eigenvalue with its Student t interval over replicates.
+
+    Replicates without the number, since the layer is emptied or the network diverged, are left out,
+    which `Interval.number` says; `sign_pattern` calls such a layer emptied or undecided.
+
+    Args:
+      values: `float[replicates, layers]`, σ_i or λ_i of all layers, such as `Flow.exponents`.
+      confidence: of each layer's interval alone, not of all together.
+
+    Returns:
+      An interval a layer, as `mean_interval` gives it.
+
+    Raises:
+      TicketError: for values without replicates and layers.
+
+    Example:
+      >>> for one in flow_intervals(np.array([[0.5, 1.0], [0.6, 2.0], [0.7, 3.0]])):
+      ...     print(one)
+      0.6 [0.3516, 0.8484] (n = 3)
+      2 [-0.4841, 4.484] (n = 3)
+
+    Source: this project's definition.
+    """
+    return tuple(mean_interval(layer, confidence) for layer in check_exponents(values).T)
 
 
 def sign_pattern(exponents: np.ndarray, confidence: float = 0.95) -> tuple[Sign, ...]:
