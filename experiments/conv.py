@@ -116,17 +116,18 @@ def check(config: Config) -> None:
 
 
 _SMALL = (
-    "nothing else was tried. At this size a dense layer has 32 units and a level 300 steps: half "
-    "of such layers dropped is a strong regulariser of networks that have not begun to overfit."
+    "dense networks were also trained for 2,000 steps (`--levels 1 --arms ticket --steps 2000it`): "
+    "those without dropout then fit nearly all training images and those with it two thirds, and "
+    "their test accuracy was lower at every evaluation. At this size a dense layer has 32 units. "
+    "Neither other rates of dropout nor wider networks were tried."
 )
 TRIED = {
-    "ticket-stops-before-dense-25.6-no-dropout": (
-        "nothing else was tried. Most networks still improve when their 300 steps end, so the "
-        "early-stop step is the last one of both."
+    "ticket-stops-before-dense-16.4-no-dropout": (
+        "300 steps in place of 600, which ended before most networks had stopped improving."
     ),
     "dropout-0.5-dense-more-than-no-dropout-dense-100": _SMALL,
-    "dropout-0.5-ticket-more-than-dropout-0.5-dense-25.6": _SMALL,
-    "dropout-0.5-ticket-more-than-no-dropout-ticket-25.6": _SMALL,
+    "dropout-0.5-ticket-more-than-dropout-0.5-dense-16.4": _SMALL,
+    "dropout-0.5-ticket-more-than-no-dropout-ticket-16.4": _SMALL,
 }
 """What was tried of claims that failed at default size, by id; for the report."""
 
