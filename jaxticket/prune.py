@@ -11,7 +11,8 @@ from jaxticket import masks
 from jaxticket.allocate.base import Allocation, Counts, Select, count_kept
 from jaxticket.criteria.base import Criterion, CriterionState, Evidence, Rounds
 from jaxticket.errors import MaskError, TicketError
-from jaxticket.types import Mask
+from jaxticket.masks.basic import leaves_by_path
+from jaxticket.types import Mask, Scores
 
 
 def prune(
@@ -72,11 +73,39 @@ def prune_by(
     Returns:
       A subset of `mask` with exactly `counts` kept.
     """
+    return prune_counting(criterion, select, evidence, mask, counts, observed, kept)[0]
 
-    def once(mask: Mask, counts: Counts) -> Mask:
+
+def prune_counting(
+    criterion: Criterion,
+    select: Select,
+    evidence: Evidence,
+    mask: Mask,
+    counts: Counts,
+    observed: CriterionState = (),
+    kept: Callable[[Mask], Counts] = count_kept,
+) -> tuple[Mask, Counts]:
+    """Makes the next mask as `prune_by`, and counts the scores that say nothing.
+
+    Args:
+      criterion: as for `prune_by`, as all that follows.
+      select: from where weights go.
+      evidence: as for `prune`.
+      mask: the present mask.
+      counts: how many to keep; may be traced.
+      observed: the criterion's state after training.
+      kept: what a mask keeps in the terms of `counts`.
+
+    Returns:
+      The mask; and by leaf path, `int32[]`, how many weights had a score that is not finite where
+      they could be kept or not, in all rounds together: their order is that of the array.
+    """
+
+    def once(mask: Mask, counts: Counts) -> tuple[Mask, Counts]:
         final = masks.apply(evidence.final, mask)
         here = evidence._replace(final=final, mask=mask)
-        return select(criterion.score(observed, here), mask, counts)
+        scores = criterion.score(observed, here)
+        return select(scores, mask, counts), _count_lost(scores, mask)
 
     if criterion.rounds is None:
         return once(mask, counts)
@@ -84,10 +113,24 @@ def prune_by(
     # In a sweep there are counts in the terms of other allocations too.
     mine = [name for name in counts if name in start]
 
-    def one_round(index: Array, mask: Mask) -> Mask:
-        return once(mask, {n: _between(rounds, index, start[n], counts[n]) for n in mine})
+    def one_round(index: Array, carry: tuple[Mask, Counts]) -> tuple[Mask, Counts]:
+        mask, before = carry
+        left = {n: _between(rounds, index, start[n], counts[n]) for n in mine}
+        mask, lost = once(mask, left)
+        return mask, jax.tree.map(jnp.add, before, lost)
 
-    return jax.lax.fori_loop(0, rounds.number, one_round, jax.tree.map(jnp.asarray, mask))
+    none = {path: jnp.int32(0) for path, _ in leaves_by_path(mask)}
+    first = jax.tree.map(jnp.asarray, mask), none
+    return jax.lax.fori_loop(0, rounds.number, one_round, first)
+
+
+def _count_lost(scores: Scores, mask: Mask) -> Counts:
+    """Counts the scores of kept weights that are not finite, by leaf path."""
+    of = dict(leaves_by_path(scores))
+    return {
+        path: jnp.sum(leaf & ~jnp.isfinite(of[path]), dtype=jnp.int32)
+        for path, leaf in leaves_by_path(mask)
+    }
 
 
 def schedule(

@@ -122,6 +122,11 @@ ROWS = [
     ),
     ("units at least", lambda: allocate.units(0.5, at_least=-1), "units: got at_least -1"),
     ("units axis", lambda: schedule(allocate.units(0.5, axis=4), 2), "units: got axis 4"),
+    (
+        "units without a last layer",
+        lambda: schedule(allocate.units(0.5), 2),
+        "units: dense .* none",
+    ),
     ("costs", lambda: schedule(allocate.by_cost(0.5, {"*": 0}), 2), "costs: got"),
     (
         "smart ratio",
@@ -154,6 +159,16 @@ ROWS = [
     ("koopman", lambda: criteria.koopman_magnitude(snapshots=1), "got snapshots 1"),
     ("koopman every", lambda: criteria.koopman_gradient(every=0), "got every 0"),
     ("koopman rank", lambda: criteria.koopman_gradient(rank=0), "got rank 0"),
+    (
+        "koopman for so short a training",
+        lambda: searches.search(criterion=criteria.koopman_magnitude(every=100)),
+        "koopman_magnitude must have watched 100 steps",
+    ),
+    (
+        "movement before training",
+        lambda: searches.search(criterion=criteria.movement(), pruning="at_start"),
+        "criterion: movement scores what training changed",
+    ),
     # Training.
     ("steps", lambda: Protocol(0, 2, 2), "steps: got 0"),
     ("batch size", lambda: Protocol(2, 0, 2), "batch_size: got 0|batch size: got 0"),
@@ -312,6 +327,23 @@ ROWS = [
     ("due", lambda: topology.rigl(every=0, stop=9, fraction=0.3), "every: got 0"),
     ("stop", lambda: topology.set_(every=5, stop=3, fraction=0.3), "stop: got 3"),
     ("fraction", lambda: topology.rigl(every=1, stop=9, fraction=0.0), "fraction: got 0.0"),
+    (
+        "levels of a mask that changes",
+        lambda: searches.search(learner=learners.sparse(cases.learner(), topology.static())),
+        "levels: got 3, expected 1: the learner of learners.sparse",
+    ),
+    (
+        "gradual koopman",
+        lambda: topology.gradual(
+            allocate.globally,
+            0.5,
+            begin=1,
+            end=9,
+            every=4,
+            criterion=criteria.koopman_gradient(every=9),
+        ),
+        "gradual: koopman_gradient must have watched 9 steps",
+    ),
     ("edge popup", lambda: learned_masks.edge_popup(1.5), "1.5"),
     ("straight through", lambda: learned_masks.straight_through_magnitude(0.0), "0.0"),
     # Instruments and runs.

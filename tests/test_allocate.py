@@ -342,7 +342,7 @@ AT_A_RATE = {
     "globally": allocate.globally,
     "uniform": allocate.uniform,
     "per_output": allocate.per_output,
-    "units": allocate.units,
+    "units": lambda rate: allocate.units(rate, dense=()),
     "blocks": lambda rate: allocate.blocks(rate, (1, None), scope="global"),
     "by_cost": lambda rate: allocate.by_cost(rate, {"*": 3}),
     "erdos_renyi": allocate.erdos_renyi,

@@ -19,6 +19,13 @@ DEFINITIONS = {
     "large_initial_large_final": lambda initial, final: np.minimum(np.abs(initial), np.abs(final)),
     "small_initial_small_final": lambda initial, final: -np.maximum(abs(initial), abs(final)),
     "large_final_same_sign": lambda initial, final: np.where(initial < 0, -final, final),
+    "large_final_diff_sign": lambda initial, final: np.where(initial < 0, final, -final),
+    "magnitude_increase_same_sign": lambda initial, final: (
+        np.where(initial < 0, -final, final) - np.abs(initial)
+    ),
+    "magnitude_increase_diff_sign": lambda initial, final: (
+        np.where(initial < 0, final, -final) - np.abs(initial)
+    ),
     "magnitude_increase": lambda initial, final: np.abs(final) - np.abs(initial),
     "movement": lambda initial, final: np.abs(final - initial),
 }
@@ -104,6 +111,20 @@ def test_large_final_same_sign_ranks_weights_that_kept_their_sign_first_then_sma
     for keep in range(1, 6):
         chosen = kept(criteria.large_final_same_sign(), initial, final, keep)
         assert chosen == sorted(ranking[:keep])
+
+
+def test_growth_by_sign_ranks_what_grew_as_the_paper_does_and_all_else_behind():
+    """Its max(0, |θ_T| − |θ_0|) over weights of the one kind; of the other kind and zero last."""
+    initial, final = np.random.default_rng(1).normal(size=(2, 60)).astype(np.float32)
+    same = np.sign(initial) == np.sign(final)
+    for name, kind in (("same", same), ("diff", ~same)):
+        criterion = criteria.by_name(f"magnitude_increase_{name}_sign")
+        papers = np.where(kind, np.maximum(np.abs(final) - np.abs(initial), 0), 0)
+        number = int((papers > 0).sum())
+        assert 5 < number < 30
+        for keep in (1, number // 2, number):
+            chosen = kept(criterion, initial, final, keep)
+            assert chosen == sorted(np.argsort(-papers, kind="stable")[:keep].tolist())
 
 
 def test_large_initial_large_final_keeps_a_quadrant_of_one_threshold():

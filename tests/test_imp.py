@@ -8,7 +8,18 @@ import optax
 import pytest
 import searches
 
-from jaxticket import MaskError, Plan, Protocol, TicketError, allocate, criteria, learners, masks
+from jaxticket import (
+    MaskError,
+    Plan,
+    Protocol,
+    TicketError,
+    allocate,
+    criteria,
+    learned_masks,
+    learners,
+    masks,
+    topology,
+)
 from jaxticket.arms import ARMS
 from jaxticket.imp import Scoring
 from jaxticket.keys import derive
@@ -221,6 +232,29 @@ def test_a_replicate_that_diverges_is_marked_and_leaves_the_others_alone():
 def test_bad_choices_are_refused_in_one_line(changes, message):
     with pytest.raises(TicketError, match=message) as caught:
         searches.search(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("learner", "name"),
+    [
+        (
+            lambda: learners.sparse(cases.learner(), topology.static()),
+            "learners.sparse",
+        ),
+        (
+            lambda: learners.supervised(
+                learned_masks.reparametrise(cases.handwritten(), learned_masks.edge_popup(0.5)),
+                optax.sgd(0.1),
+            ),
+            "learned_masks.reparametrise",
+        ),
+    ],
+)
+def test_levels_of_a_learner_whose_own_mask_changes_are_refused(learner, name):
+    message = f"levels: got 2, expected 1: the learner of {name} has a mask of its own"
+    with pytest.raises(TicketError, match=message) as caught:
+        searches.search(learner=learner(), levels=2)
     assert "\n" not in str(caught.value)
 
 

@@ -11,7 +11,16 @@ import optax
 import pytest
 import searches
 
-from jaxticket import TicketError, allocate, data, learned_masks, learners, masks, recipes
+from jaxticket import (
+    MaskError,
+    TicketError,
+    allocate,
+    data,
+    learned_masks,
+    learners,
+    masks,
+    recipes,
+)
 from jaxticket.imp import Variant
 
 KERNELS = (("hidden_0", "kernel"), ("output", "kernel"))
@@ -360,6 +369,42 @@ def test_a_population_of_densities_is_its_single_runs_to_the_bit(name):
         assert masks.counts(mask) == {
             path: round(DENSITIES[name] * size) for path, size in masks.sizes(mask).items()
         }
+
+
+@pytest.mark.parametrize("make", ["edge_popup", "straight_through_magnitude"])
+@pytest.mark.parametrize("density", [0.2, np.float32(0.2), jnp.float32(0.2)])
+def test_layers_that_compete_are_emptied_only_where_that_was_asked_for(make, density):
+    weights = cases.params()
+    weights["output"]["kernel"] *= 1e-6
+    select = allocate.globally(0.5).select
+
+    def kept(**choices):
+        learned = getattr(learned_masks, make)(density, select=select, **choices)
+        params, carried = learned.init(KEY, weights)
+        if make == "edge_popup":
+            params = jax.tree.map(
+                lambda s, w: None if s is None else w, params, weights, is_leaf=_none
+            )
+        return masks.counts(jax.jit(learned.mask)(params, carried))
+
+    assert kept() == {"hidden_0/kernel": 8, "output/kernel": 1}
+    assert kept(empty_layers=True) == {"hidden_0/kernel": 9, "output/kernel": 0}
+
+
+def _none(leaf):
+    return leaf is None
+
+
+def test_counts_without_room_for_every_layer_are_refused_by_name():
+    scores = {"a": jnp.arange(3.0), "b": jnp.arange(2.0)}
+    select = allocate.globally(0.5).select
+    with pytest.raises(MaskError, match=r"density: the budget .* has no room for a weight of b"):
+        learned_masks.supermask(scores, {"*": 1}, select=select)
+    one = learned_masks.supermask(scores, {"*": 1}, select=select, empty_layers=True)
+    assert masks.counts(one) == {"a": 1, "b": 0}
+    # A traced density is raised to what every layer needs.
+    mask = jax.jit(lambda d: learned_masks.supermask(scores, d, select=select))(jnp.float32(0.01))
+    assert masks.counts(mask) == {"a": 1, "b": 1}
 
 
 def test_densities_are_an_axis_like_any_other():

@@ -190,7 +190,7 @@ WATCHING = criteria.Criterion(lambda params: params, lambda state, _: state, lam
     [
         ({"pruning": "at_init"}, "unknown pruning 'at_init': did you mean 'at_start'"),
         ({"pruning": "oneshot", "retraining": "learning_rate"}, "expected 'weights': the others"),
-        ({"pruning": "at_start", "criterion": WATCHING}, "criterion: watches training, and"),
+        ({"pruning": "at_start", "criterion": WATCHING}, "criterion: it watches training, and"),
         ({"criterion": criteria.snip(), "scoring": Scoring(7)}, "expected a multiple of 3"),
     ],
 )

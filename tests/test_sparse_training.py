@@ -266,7 +266,7 @@ SCOPES = {
     "uniform": allocate.uniform,
     "per_output": allocate.per_output,
     "by_cost": lambda rate: allocate.by_cost(rate, {"hidden_0/*": 2, "output/*": 3}),
-    "units": lambda rate: allocate.units(rate, scope="global"),
+    "units": lambda rate: allocate.units(rate, scope="global", dense=()),
 }
 
 

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import searches
 
 from jaxticket import Examples, Model, TicketError, allocate, criteria, learners, masks, prune
 from jaxticket.criteria import Evidence
+from jaxticket.imp import Scoring
 from jaxticket.types import Objective
 
 NAMES = [f"layer_{index}" for index in range(5)]
@@ -124,6 +126,34 @@ def test_a_scale_brings_a_flow_back_that_left_the_range_of_float32():
     # All scores have one weight of every layer as factors, and the scale twice.
     expected = jax.tree.map(lambda leaf: leaf * 2.0 ** (27 * 5 - 100), plain)
     cases.assert_same_bits(scaled, expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, pytest.param(2.0**-50, marks=pytest.mark.slow)])
+def test_a_search_ends_where_a_flow_leaves_the_range_of_float32_and_a_scale_brings_it_back(scale):
+    learner = learners.supervised(chain(), optax.sgd(0.1))
+    objective = learner.objective
+    # Only what is scored is so large: the networks that train are sound.
+    large = lambda params: jax.tree.map(lambda leaf: leaf * 2.0**27, params)  # noqa: E731
+    scored = objective._replace(
+        apply=lambda params, *given, **options: objective.apply(large(params), *given, **options)
+    )
+    choices = {
+        "learner": learner._replace(objective=scored),
+        "prunable": KEEP,
+        "criterion": criteria.synflow(rounds=2, scale=scale),
+        "pruning": "at_start",
+        "scoring": Scoring(6),
+        "allocation": allocate.globally(0.5),
+        "arms": ("ticket",),
+        "levels": 2,
+        "replicates": 1,
+    }
+    if scale < 1:
+        mask = searches.search(**choices).network("ticket", 1, 0).mask
+        assert sum(masks.counts(mask).values()) == sum(masks.sizes(mask).values()) // 2
+    else:
+        with pytest.raises(TicketError, match=r"criterion synflow: \d+ scores of layer_0 of repl"):
+            searches.search(**choices)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import searches
 from jaxticket import Plan, Protocol, TicketError, criteria, imp, learners, masks, prune, train
 from jaxticket.criteria import Evidence
 from jaxticket.imp import Scoring
+from jaxticket.keys import replicate_keys
 
 PROTOCOL = Protocol(steps=5, batch_size=4, evaluate_every=5)
 RATE = 0.1
@@ -79,6 +80,67 @@ def test_the_ring_is_filled_inside_of_training():
     taken, number = criteria.koopman.in_order(observed, 2)
     assert int(number) == 3
     cases.assert_same_bits(taken, jax.tree.map(lambda leaf: leaf[0:5:2], path))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({}, "criterion: koopman_magnitude must have watched 7 steps .* a training has 6; train"),
+        # What is pruned at level 2 was watched from the rewind step on only.
+        ({"every": 5, "rewind_step": 2}, "must have watched 5 steps .* a training has 4"),
+        ({"inverse": True}, "criterion: inverse_koopman_magnitude must have watched 7 steps"),
+    ],
+)
+def test_a_training_that_is_too_short_to_watch_is_refused_before_it_begins(choices, message):
+    criterion = criteria.koopman_magnitude(every=choices.pop("every", 7))
+    if choices.pop("inverse", False):
+        criterion = criteria.inverse(criterion)
+    with pytest.raises(TicketError, match=message):
+        searches.search(criterion=criterion, arms=("ticket",), on_progress=_never, **choices)
+
+
+def _never(progress):
+    raise AssertionError("trained")
+
+
+def spoiled(bad):
+    """The magnitude, but NaN for one weight where params say so."""
+
+    def score(evidence):
+        scores = jax.tree.map(jnp.abs, evidence.final)
+        kernel = scores["output"]["kernel"]
+        wrong = jnp.where(bad(evidence.final), jnp.nan, kernel[0, 0])
+        scores["output"]["kernel"] = kernel.at[0, 0].set(wrong)
+        return scores
+
+    return criteria.stateless(score, name="spoiled")
+
+
+def test_scores_that_are_no_numbers_end_a_search_by_name():
+    message = (
+        "criterion spoiled: 1 scores of output/kernel of replicate 0 are not finite at level 1"
+    )
+    with pytest.raises(TicketError, match=message) as caught:
+        searches.search(criterion=spoiled(lambda params: True), arms=("ticket",))
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_of_networks_that_are_no_numbers_end_nobodys_search():
+    """A replicate whose weights become NaN; the criterion says so of every NaN that it is given."""
+    model = cases.handwritten()
+
+    def init(key):
+        params, state = model.init(key)
+        first = jnp.all(jax.random.key_data(key) == jax.random.key_data(keys[0]))
+        kernel = params["output"]["kernel"]
+        params["output"]["kernel"] = jnp.where(first, jnp.nan, kernel)
+        return params, state
+
+    keys = replicate_keys(jax.random.key(0), 2)
+    learner = learners.supervised(model._replace(init=init), cases.optimizer("sgd"))
+    isnan = lambda params: jnp.isnan(params["output"]["kernel"]).any()  # noqa: E731
+    result = searches.search(learner=learner, criterion=spoiled(isnan), arms=("ticket",))
+    assert (result.records[-1].diverged_steps() < 0).tolist() == [False, True]
 
 
 @pytest.mark.slow

@@ -1,41 +1,18 @@
 """Structures as masks: whole blocks and whole units, kept or pruned together."""
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxticket.allocate.base import Allocation
+from jaxticket.allocate.competing import REDUCTIONS, Scope, Structures, structured
+from jaxticket.allocate.groups import block_shape
+from jaxticket.allocate.rates import Rate
+from jaxticket.errors import TicketError
+from jaxticket.masks.prunable import matching
 
-from jaxticket.allocate.base import Allocation, Counts, keep_highest, totals
-from jaxticket.allocate.cost import keep_affordable
-from jaxticket.allocate.groups import ShapeOf, block_shape, from_groups, group_counts, to_groups
-from jaxticket.allocate.leaves import Leaf, map_prunable, prunable_leaves, split
-from jaxticket.allocate.rates import Rate, check_rates
-from jaxticket.errors import MaskError, TicketError, unknown
-from jaxticket.types import Mask, Scores
+__all__ = ["OUTPUT", "REDUCTIONS", "Scope", "blocks", "units"]
 
-Scope = Literal["layerwise", "global"]
-"""Whether groups compete within their layer or in the whole network."""
-
-
-def _norm(scores: Array, axis: int) -> Array:
-    """Gives the Euclidean norm, sign(t) √|t| with t = Σ s |s| where scores are below zero too.
-
-    Σ s² alone would rank the lowest of signed scores, such as those of an inverse criterion, best.
-    """
-    signed = jnp.sum(scores * jnp.abs(scores), axis=axis)
-    return jnp.sign(signed) * jnp.sqrt(jnp.abs(signed))
-
-
-REDUCTIONS: dict[str, Callable[..., Array]] = {
-    "sum": jnp.sum,
-    "mean": jnp.mean,
-    "maximum": jnp.max,
-    "norm": _norm,
-}
-"""What a group is worth, from the scores of its weights."""
+OUTPUT = ("output/*", "*/output/*")
+"""Where the last layer of a network is, by the names of this library's own."""
 
 
 def blocks(
@@ -71,6 +48,7 @@ def blocks(
       MaskError: when a schedule is made, for a mask that keeps parts of blocks.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> mask = {"kernel": jnp.ones((2, 4), bool)}
       >>> scores = {"kernel": jnp.array([[1.0, 2.0, 9.0, 0.0], [1.0, 2.0, 0.0, 0.0]])}
       >>> allocation = blocks(0.5, (2, 2))
@@ -83,7 +61,7 @@ def blocks(
     if wrong:
         raise TicketError(f"blocks: got shape {tuple(shape)}, expected sizes of at least 1 or None")
     shape_of = lambda path, leaf: block_shape("blocks", path, leaf, shape)  # noqa: E731
-    return _structured("blocks", rate, shape_of, scope, reduction, 0)
+    return structured(Structures("blocks", rate, shape_of, scope, reduction))
 
 
 def units(
@@ -93,12 +71,21 @@ def units(
     scope: Scope = "layerwise",
     reduction: str = "sum",
     at_least: int = 1,
+    dense: Sequence[str] | None = None,
 ) -> Allocation:
     """Prunes whole units of a layer (neurons, channels): all weights that lead to one.
 
     The mask stays one over kernels: a unit's bias, its normalisation and what it gives to the
     layers that follow are not touched here. Scope and ties are those of `blocks`. With the sum and
     `criteria.magnitude()` units go by their L1 norm.
+
+    The outputs of the last layer are the network's classes, so it stays dense. Rates and densities
+    are of the other layers.
+
+    `structure.compact` removes, with equal outputs, what nothing reads: units of axis −2, whose
+    outgoing weights are pruned. Units of axis −1 still speak by their biases;
+    `structure.choose`, given the columns that such a mask keeps, takes those out too, which changes
+    the outputs by what they said.
 
     Args:
       rate: share that goes at each level, in (0, 1), or the density of every level from level 1
@@ -109,20 +96,24 @@ def units(
         global scope sums favour the layers with more inputs.
       at_least: best units that each layer keeps whatever the budget and the other layers say; with
         0 a layer may be emptied, which a schedule or a search then refuses or was asked for.
+      dense: shell-style patterns of the leaves whose units all stay. `None` is the layer called
+        `output` where units are outputs, axis −1, and none otherwise.
 
     Returns:
       The allocation; its counts are weights, by leaf path or `{"*": total}`.
 
     Raises:
       TicketError: for a rate outside (0, 1), an unknown scope or reduction, a negative
-        `at_least`; later, when a schedule is made, for a leaf without the axis.
+        `at_least`; later, when a schedule is made, for a leaf without the axis, and for patterns
+        in `dense` that match none: a network whose last layer has another name must say so.
       MaskError: when a schedule is made, for a mask that keeps parts of units, and under global
         scope for a budget below `at_least` units of every layer.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> mask = {"kernel": jnp.ones((2, 4), bool)}
       >>> scores = {"kernel": jnp.array([[1.0, 2.0, 9.0, 0.0], [1.0, 2.0, 0.0, 0.0]])}
-      >>> allocation = units(0.5)
+      >>> allocation = units(0.5, dense=())
       >>> allocation.select(scores, mask, allocation.schedule(mask, 2)[1])["kernel"].tolist()
       [[False, True, True, False], [False, True, True, False]]
 
@@ -136,89 +127,24 @@ def units(
             raise TicketError(f"units: got axis {axis} for {path}, which has shape {leaf}")
         return tuple(1 if i == axis % len(leaf) else max(n, 1) for i, n in enumerate(leaf))
 
-    return _structured("units", rate, shape_of, scope, reduction, at_least)
+    def stays(shapes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
+        return _dense(dense, shapes, axis)
+
+    return structured(Structures("units", rate, shape_of, scope, reduction, at_least, stays))
 
 
-def _structured(
-    who: str, rate: Rate, shape_of: ShapeOf, scope: str, reduction: str, at_least: int
-) -> Allocation:
-    check_rates("prune rate", rate)
-    if reduction not in REDUCTIONS:
-        raise unknown("reduction", reduction, REDUCTIONS)
-    if scope == "layerwise":
-        return _by_layer(who, rate, shape_of, reduction, at_least)
-    if scope == "global":
-        return _globally(who, rate, shape_of, reduction, at_least)
-    raise unknown("scope", scope, ("layerwise", "global"))
-
-
-def _by_layer(who: str, rate: Rate, shape_of: ShapeOf, reduction: str, at_least: int) -> Allocation:
-    def schedule(mask: Mask, levels: int) -> list[Counts]:
-        counts: list[Counts] = [{} for _ in range(levels)]
-        for path, (groups, size) in group_counts(who, mask, shape_of).items():
-            for level, left in enumerate(totals(rate, groups, levels)):
-                counts[level][path] = max(left, min(at_least, groups)) * size
-        return counts
-
-    def select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
-        def chosen(path: str, score: Array, kept: Array) -> Array:
-            block = shape_of(path, kept.shape)
-            worth, here = _worth(Leaf(path, score, kept), block, reduction)
-            number = -(-counts[path] // math.prod(block))
-            return _spread(keep_highest(worth, here, number), kept, block)
-
-        return map_prunable(chosen, scores, mask)
-
-    return Allocation(schedule, select)
-
-
-def _globally(who: str, rate: Rate, shape_of: ShapeOf, reduction: str, at_least: int) -> Allocation:
-    def schedule(mask: Mask, levels: int) -> list[Counts]:
-        kept = group_counts(who, mask, shape_of)
-        sizes = {size for _, size in kept.values()}
-        unit = sizes.pop() if len(sizes) == 1 else 1
-        weights = sum(groups * size for groups, size in kept.values())
-        budgets = [number * unit for number in totals(rate, weights // unit, levels)]
-        least = sum(min(at_least, groups) * size for groups, size in kept.values())
-        if budgets[-1] < least:
-            raise MaskError(
-                f"{who}: the schedule keeps {budgets[-1]} weights at level {levels - 1}, fewer "
-                f"than the {least} of at_least {at_least} in every layer; ask for fewer levels, a "
-                "lower prune rate or a smaller at_least"
-            )
-        return [{"*": budget} for budget in budgets]
-
-    def select(scores: Scores, mask: Mask, counts: Counts) -> Mask:
-        leaves = prunable_leaves(scores, mask)
-        shapes = [shape_of(leaf.path, leaf.mask.shape) for leaf in leaves]
-        pairs = [_worth(*pair, reduction) for pair in zip(leaves, shapes, strict=True)]
-        costs = [
-            jnp.full(here.size, math.prod(shape))
-            for shape, (_, here) in zip(shapes, pairs, strict=True)
-        ]
-        row = keep_affordable(
-            jnp.concatenate([worth for worth, _ in pairs]),
-            jnp.concatenate([here for _, here in pairs]),
-            jnp.concatenate(costs),
-            counts["*"],
-            jnp.concatenate([keep_highest(*pair, at_least) for pair in pairs]),
+def _dense(
+    patterns: Sequence[str] | None, shapes: Mapping[str, tuple[int, ...]], axis: int
+) -> frozenset[str]:
+    """Finds the leaves whose units all stay."""
+    gives = [path for path, shape in shapes.items() if axis % len(shape) == len(shape) - 1]
+    if patterns is None and not gives:
+        return frozenset()
+    wanted = OUTPUT if patterns is None else tuple(patterns)
+    found = frozenset(path for path in shapes if matching(*wanted)(path, None))
+    if wanted and not found:
+        raise TicketError(
+            f"units: dense {wanted} matches none of {', '.join(shapes)}; name the layer that gives "
+            "the network's outputs, which would lose classes, or dense=() if none of these does"
         )
-        parts = zip(split(row, [here for _, here in pairs]), leaves, shapes, strict=True)
-        chosen = [_spread(part, leaf.mask, shape) for part, leaf, shape in parts]
-        return jax.tree.unflatten(jax.tree.structure(mask), chosen)
-
-    return Allocation(schedule, select, exact=False)
-
-
-def _worth(
-    leaf: Leaf, block: tuple[int, ...], reduction: str
-) -> tuple[Float[Array, " groups"], Bool[Array, " groups"]]:
-    """Gives what each group is worth, and which groups are kept now."""
-    scores, kept = (to_groups(array, block) for array in (leaf.scores, leaf.mask))
-    return REDUCTIONS[reduction](scores, axis=1), jnp.any(kept, axis=1)
-
-
-def _spread(chosen: Bool[Array, " groups"], kept: Array, block: tuple[int, ...]) -> Array:
-    """Gives all weights of a group what was chosen for it."""
-    whole = jnp.repeat(chosen[:, None], math.prod(block), axis=1)
-    return from_groups(whole, kept.shape, block) & kept
+    return found

@@ -8,11 +8,17 @@ from jaxticket.criteria.base import (
     Rounds,
     check_reads,
     elementwise,
-    inverse,
-    iterative,
     stateless,
 )
-from jaxticket.criteria.change import accumulated_movement, magnitude_increase, movement
+from jaxticket.criteria.change import (
+    accumulated_movement,
+    large_final_diff_sign,
+    magnitude_increase,
+    magnitude_increase_diff_sign,
+    magnitude_increase_same_sign,
+    movement,
+)
+from jaxticket.criteria.combined import inverse, iterative
 from jaxticket.criteria.curvature import fisher_diagonal, hessian_diagonal
 from jaxticket.criteria.dynamic_modes import Modes, combine, dynamic_modes
 from jaxticket.criteria.gradient_flow import grasp
@@ -36,7 +42,10 @@ CRITERIA: dict[str, Callable[..., Criterion]] = {
     "large_initial_large_final": large_initial_large_final,
     "small_initial_small_final": small_initial_small_final,
     "large_final_same_sign": large_final_same_sign,
+    "large_final_diff_sign": large_final_diff_sign,
     "magnitude_increase": magnitude_increase,
+    "magnitude_increase_same_sign": magnitude_increase_same_sign,
+    "magnitude_increase_diff_sign": magnitude_increase_diff_sign,
     "movement": movement,
     "random": random,
     "snip": snip,
@@ -99,11 +108,14 @@ __all__ = [
     "iterative",
     "koopman_gradient",
     "koopman_magnitude",
+    "large_final_diff_sign",
     "large_final_same_sign",
     "large_initial_large_final",
     "magnitude",
     "magnitude_at_initialization",
     "magnitude_increase",
+    "magnitude_increase_diff_sign",
+    "magnitude_increase_same_sign",
     "movement",
     "optimal_brain_surgeon",
     "random",

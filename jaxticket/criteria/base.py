@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from jaxticket.errors import TicketError, unknown
+from jaxticket.errors import TicketError
 from jaxticket.types import Batch, Mask, ModelState, Objective, Params, Scores
 
 CriterionState = Any
@@ -35,8 +34,9 @@ class Evidence(NamedTuple):
     objective: Objective | None = None
 
 
-Read = Literal["mask", "model_state", "examples", "objective"]
-"""What a criterion may need of the evidence beyond params and key."""
+Read = Literal["initial", "change", "mask", "model_state", "examples", "objective"]
+"""What a criterion may need of the evidence beyond final params and key; `change` is that `final`
+differs from `initial`, without which its scores would all be the same."""
 
 
 class Rounds(NamedTuple):
@@ -60,8 +60,11 @@ class Criterion(NamedTuple):
         identity for criteria that need not watch training.
       score: `score(state, evidence) -> scores`, the params' structure, higher = keep. Scores
         of leaves that are not prunable are ignored.
-      reads: what it needs of the evidence beyond params and key.
+      reads: what it needs of the evidence beyond final params and key. What is not named may be
+        missing where it costs something to keep, as θ_0 does in training.
       rounds: how a pruning by it is cut into rounds; `None` for one.
+      name: what messages call it; "" if it has none.
+      steps: how many steps it must have observed before it can score.
     """
 
     init: Callable[[Params], CriterionState]
@@ -69,19 +72,25 @@ class Criterion(NamedTuple):
     score: Callable[[CriterionState, Evidence], Scores]
     reads: tuple[Read, ...] = ()
     rounds: Rounds | None = None
+    name: str = ""
+    steps: int = 0
 
 
-def stateless(score: Callable[[Evidence], Scores], *, reads: tuple[Read, ...] = ()) -> Criterion:
+def stateless(
+    score: Callable[[Evidence], Scores], *, reads: tuple[Read, ...] = (), name: str = ""
+) -> Criterion:
     """Makes a criterion that does not watch training.
 
     Args:
       score: `score(evidence) -> scores`.
-      reads: what it needs of the evidence beyond params and key.
+      reads: what it needs of the evidence beyond final params and key.
+      name: what messages call it.
 
     Returns:
       The criterion, its state the empty tuple.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> criterion = stateless(lambda evidence: evidence.final)
       >>> criterion.init({"w": jnp.ones(2)})
       ()
@@ -91,113 +100,41 @@ def stateless(score: Callable[[Evidence], Scores], *, reads: tuple[Read, ...] = 
         observe=lambda state, learner_state: state,
         score=lambda state, evidence: score(evidence),
         reads=reads,
+        name=name,
     )
 
 
-def elementwise(score: Callable[[jax.Array, jax.Array], jax.Array]) -> Criterion:
+def elementwise(
+    score: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    reads: tuple[Read, ...] = ("initial",),
+    name: str = "",
+) -> Criterion:
     """Makes a criterion that scores every weight by its initial and its final value alone.
 
     Args:
       score: `score(initial, final) -> scores` on arrays of one shape.
+      reads: `("initial", "change")` if weights that are still their initial ones all score the
+        same, so that pruning at step 0 is refused; `()` if the score takes no notice of the
+        initial value, which is then the final one.
+      name: what messages call it.
 
     Returns:
       The criterion.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> criterion = elementwise(lambda initial, final: final - initial)
       >>> evidence = Evidence({"w": jnp.ones(1)}, {"w": jnp.full(1, 3.0)}, jax.random.key(0))
       >>> criterion.score((), evidence)["w"].tolist()
       [2.0]
     """
-    return stateless(lambda evidence: jax.tree.map(score, evidence.initial, evidence.final))
 
+    def scores(evidence: Evidence) -> Scores:
+        initial = evidence.initial if "initial" in reads else evidence.final
+        return jax.tree.map(score, initial, evidence.final)
 
-def together(criteria: Sequence[Criterion]) -> Criterion:
-    """Lets several criteria watch the same training.
-
-    Args:
-      criteria: any criteria.
-
-    Returns:
-      A criterion whose state is the tuple of their states, and that scores by the first one.
-
-    Example:
-      >>> from jaxticket.criteria import magnitude, movement
-      >>> together([magnitude(), movement()]).init({"w": jnp.ones(2)})
-      ((), ())
-    """
-
-    def observe(states: CriterionState, learner_state: Any) -> CriterionState:
-        pairs = zip(criteria, states, strict=True)
-        return tuple(criterion.observe(state, learner_state) for criterion, state in pairs)
-
-    return Criterion(
-        init=lambda params: tuple(criterion.init(params) for criterion in criteria),
-        observe=observe,
-        score=lambda states, evidence: criteria[0].score(states[0], evidence),
-        reads=criteria[0].reads,
-        rounds=criteria[0].rounds,
-    )
-
-
-def inverse(criterion: Criterion) -> Criterion:
-    """Keeps what `criterion` would prune first: s ↦ −s.
-
-    Args:
-      criterion: any criterion.
-
-    Returns:
-      The criterion with its scores negated.
-
-    Example:
-      >>> from jaxticket.criteria import magnitude
-      >>> evidence = Evidence({"w": jnp.zeros(2)}, {"w": jnp.array([1.0, -3.0])}, jax.random.key(0))
-      >>> inverse(magnitude()).score((), evidence)["w"].tolist()
-      [-1.0, -3.0]
-
-    Source: the "inversion" control of 2009.08576, section 5; small_final of 1905.01067.
-    """
-
-    def inverted(state: CriterionState, evidence: Evidence) -> Scores:
-        return jax.tree.map(jnp.negative, criterion.score(state, evidence))
-
-    return criterion._replace(score=inverted)
-
-
-def iterative(
-    criterion: Criterion,
-    rounds: int,
-    schedule: str = "exponential",
-) -> Criterion:
-    """Prunes in rounds, each scored anew on the network that the round before left.
-
-    From K kept weights to k in n rounds, round i leaves K (k/K)^{i/n} of them, rounded up, or
-    K − (K − k) i/n under the linear schedule; in each layer likewise where the allocation counts
-    by layer. Without training in between: what is scored are the same params, masked.
-
-    Args:
-      criterion: any criterion.
-      rounds: n, at least 1.
-      schedule: `exponential` or `linear`.
-
-    Returns:
-      The criterion, to be pruned with in rounds.
-
-    Raises:
-      TicketError: for fewer than one round or an unknown schedule.
-
-    Example:
-      >>> from jaxticket.criteria import magnitude
-      >>> iterative(magnitude(), 100).rounds
-      Rounds(number=100, schedule='exponential')
-
-    Source: 2006.05467, section 5 and algorithm 1 (exponential schedule).
-    """
-    if rounds < 1:
-        raise TicketError(f"rounds: got {rounds}, expected at least 1")
-    if schedule not in ("exponential", "linear"):
-        raise unknown("schedule of rounds", schedule, ("exponential", "linear"))
-    return criterion._replace(rounds=Rounds(rounds, schedule))
+    return stateless(scores, reads=reads, name=name)
 
 
 def check_reads(who: str, reads: Sequence[Read], evidence: Evidence) -> None:
@@ -218,7 +155,10 @@ def check_reads(who: str, reads: Sequence[Read], evidence: Evidence) -> None:
       jaxticket.errors.TicketError: snip: the evidence lacks examples; give a batch of training \
 examples to score with
     """
-    missing: list[Read] = [name for name in reads if getattr(evidence, name) is None]
+    # Whether there is a change is no question of arrays that may be traced.
+    missing: list[Read] = [
+        name for name in reads if name != "change" and getattr(evidence, name) is None
+    ]
     if missing:
         raise TicketError(
             f"{who}: the evidence lacks {', '.join(missing)}; "
@@ -227,6 +167,7 @@ examples to score with
 
 
 _TO_GIVE: dict[Read, str] = {
+    "initial": "the params at initialisation",
     "mask": "the mask of what is kept now",
     "model_state": "the model state that belongs to the params",
     "examples": "a batch of training examples to score with",

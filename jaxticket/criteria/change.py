@@ -5,9 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxticket.criteria.base import Criterion, CriterionState, Evidence, elementwise
+from jaxticket.criteria.base import Criterion, CriterionState, Evidence, Read, elementwise
 from jaxticket.errors import TicketError
 from jaxticket.types import Params, Scores
+
+CHANGE: tuple[Read, ...] = ("initial", "change")
+"""What these criteria read: without a change there is nothing to score."""
 
 
 def magnitude_increase() -> Criterion:
@@ -25,7 +28,93 @@ def magnitude_increase() -> Criterion:
 
     Source: "magnitude_increase" of 1905.01067.
     """
-    return elementwise(lambda initial, final: jnp.abs(final) - jnp.abs(initial))
+    return elementwise(
+        lambda initial, final: jnp.abs(final) - jnp.abs(initial),
+        reads=CHANGE,
+        name="magnitude_increase",
+    )
+
+
+def magnitude_increase_same_sign() -> Criterion:
+    """Scores by growth along the initial sign: sign(θ_0) θ_T − |θ_0|.
+
+    For weights that kept their sign this is |θ_T| − |θ_0|; those that changed it rank below all
+    that grew, by how far they went. The paper's max(0, ·) ties what did not grow along its sign
+    at zero, which would leave its order to its place in the array.
+
+    Returns:
+      The criterion.
+
+    Example:
+      >>> import jax
+      >>> from jaxticket.criteria import Evidence
+      >>> evidence = Evidence(
+      ...     {"w": jnp.array([-2.0, 1.0])}, {"w": jnp.array([-3.0, -1.0])}, jax.random.key(0)
+      ... )
+      >>> magnitude_increase_same_sign().score((), evidence)["w"].tolist()
+      [1.0, -2.0]
+
+    Source: "magnitude_increase_same_sign" of 1905.01067 (formula unverified, tie order ours).
+    """
+    return elementwise(
+        lambda initial, final: jnp.sign(initial) * final - jnp.abs(initial),
+        reads=CHANGE,
+        name="magnitude_increase_same_sign",
+    )
+
+
+def magnitude_increase_diff_sign() -> Criterion:
+    """Scores by growth against the initial sign: −sign(θ_0) θ_T − |θ_0|.
+
+    For weights that changed their sign this is |θ_T| − |θ_0|; those that kept it rank below all
+    that grew so, the larger the lower. The paper's max(0, ·) ties them at zero.
+
+    Returns:
+      The criterion.
+
+    Example:
+      >>> import jax
+      >>> from jaxticket.criteria import Evidence
+      >>> evidence = Evidence(
+      ...     {"w": jnp.array([-2.0, 1.0])}, {"w": jnp.array([-3.0, -4.0])}, jax.random.key(0)
+      ... )
+      >>> magnitude_increase_diff_sign().score((), evidence)["w"].tolist()
+      [-5.0, 3.0]
+
+    Source: "magnitude_increase_diff_sign" of 1905.01067 (formula unverified, tie order ours).
+    """
+    return elementwise(
+        lambda initial, final: -jnp.sign(initial) * final - jnp.abs(initial),
+        reads=CHANGE,
+        name="magnitude_increase_diff_sign",
+    )
+
+
+def large_final_diff_sign() -> Criterion:
+    """Scores by final magnitude against the initial sign: −sign(θ_0) θ_T.
+
+    The inverse of `large_final_same_sign`: weights that kept their sign rank below all that
+    changed it, the largest of them last.
+
+    Returns:
+      The criterion.
+
+    Example:
+      >>> import jax
+      >>> from jaxticket.criteria import Evidence
+      >>> evidence = Evidence(
+      ...     {"w": jnp.array([-2.0, 1.0])}, {"w": jnp.array([-3.0, -1.0])}, jax.random.key(0)
+      ... )
+      >>> large_final_diff_sign().score((), evidence)["w"].tolist()
+      [-3.0, 1.0]
+
+    Source: "large_final_diff_sign" of 1905.01067 (tie order ours).
+    """
+    return elementwise(
+        lambda initial, final: -jnp.sign(initial) * final,
+        reads=CHANGE,
+        name="large_final_diff_sign",
+    )
 
 
 def movement() -> Criterion:
@@ -43,7 +132,9 @@ def movement() -> Criterion:
 
     Source: "movement" of 1905.01067.
     """
-    return elementwise(lambda initial, final: jnp.abs(final - initial))
+    return elementwise(
+        lambda initial, final: jnp.abs(final - initial), reads=CHANGE, name="movement"
+    )
 
 
 def accumulated_movement() -> Criterion:
@@ -89,4 +180,4 @@ def accumulated_movement() -> Criterion:
             )
         return state[1]
 
-    return Criterion(init, observe, score)
+    return Criterion(init, observe, score, name="accumulated_movement", steps=1)

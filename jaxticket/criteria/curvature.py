@@ -44,7 +44,7 @@ def fisher_diagonal() -> Criterion:
         fisher = mean_square_gradient("fisher_diagonal", evidence)
         return jax.tree.map(lambda p, f: 0.5 * p * p * f, evidence.final, fisher)
 
-    return stateless(score, reads=NEEDED)
+    return stateless(score, reads=NEEDED, name="fisher_diagonal")
 
 
 def hessian_diagonal(
@@ -97,7 +97,7 @@ def hessian_diagonal(
             diagonal = estimated_diagonal(product, evidence.final, key, probes)
         return jax.tree.map(lambda p, h: 0.5 * p * p * h, evidence.final, diagonal)
 
-    return stateless(score, reads=NEEDED)
+    return stateless(score, reads=NEEDED, name="hessian_diagonal")
 
 
 def exact_diagonal(product: Product, params: Params, chunk: int) -> Params:

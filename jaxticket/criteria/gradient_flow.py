@@ -52,7 +52,7 @@ def grasp(temperature: float = 200.0, statistics: Statistics = "batch") -> Crite
         _, product = jax.jvp(gradient, (evidence.final,), (flow,))
         return jax.tree.map(jnp.multiply, evidence.final, product)
 
-    return stateless(score, reads=NEEDED)
+    return stateless(score, reads=NEEDED, name="grasp")
 
 
 def _training(gradients: Params, mask: Any) -> Params:

@@ -226,6 +226,8 @@ def _watching(
         init=lambda params: ring(params, snapshots),
         observe=lambda state, learner_state: observed(state, learner_state.params, every),
         score=score_modes,
+        name=who,
+        steps=every,
     )
 
 

@@ -114,7 +114,7 @@ def _by_layer(who: str, score_layer: LayerScore) -> Criterion:
         ]
         return jax.tree.unflatten(jax.tree.structure(evidence.final), scores)
 
-    return stateless(score, reads=("examples", "objective", "model_state"))
+    return stateless(score, reads=("examples", "objective", "model_state"), name=who)
 
 
 def _scored(score_layer: LayerScore, leaf: Array, given: Array) -> Array:

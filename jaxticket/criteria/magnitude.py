@@ -22,7 +22,7 @@ def magnitude() -> Criterion:
 
     Source: 1803.03635, section 1; "large_final" of 1905.01067.
     """
-    return elementwise(lambda initial, final: jnp.abs(final))
+    return elementwise(lambda initial, final: jnp.abs(final), reads=(), name="magnitude")
 
 
 def magnitude_at_initialization() -> Criterion:
@@ -40,7 +40,7 @@ def magnitude_at_initialization() -> Criterion:
 
     Source: "large_init" of 1905.01067; "magnitude" at initialisation of 2009.08576.
     """
-    return elementwise(lambda initial, final: jnp.abs(initial))
+    return elementwise(lambda initial, final: jnp.abs(initial), name="magnitude_at_initialization")
 
 
 def large_initial_large_final() -> Criterion:
@@ -61,7 +61,10 @@ def large_initial_large_final() -> Criterion:
 
     Source: "large_init_large_final" of 1905.01067.
     """
-    return elementwise(lambda initial, final: jnp.minimum(jnp.abs(initial), jnp.abs(final)))
+    return elementwise(
+        lambda initial, final: jnp.minimum(jnp.abs(initial), jnp.abs(final)),
+        name="large_initial_large_final",
+    )
 
 
 def small_initial_small_final() -> Criterion:
@@ -82,7 +85,10 @@ def small_initial_small_final() -> Criterion:
 
     Source: "small_init_small_final" of 1905.01067.
     """
-    return elementwise(lambda initial, final: -jnp.maximum(jnp.abs(initial), jnp.abs(final)))
+    return elementwise(
+        lambda initial, final: -jnp.maximum(jnp.abs(initial), jnp.abs(final)),
+        name="small_initial_small_final",
+    )
 
 
 def large_final_same_sign() -> Criterion:
@@ -106,4 +112,6 @@ def large_final_same_sign() -> Criterion:
 
     Source: "large_final_same_sign" of 1905.01067, section 5 (tie order ours).
     """
-    return elementwise(lambda initial, final: jnp.sign(initial) * final)
+    return elementwise(
+        lambda initial, final: jnp.sign(initial) * final, name="large_final_same_sign"
+    )

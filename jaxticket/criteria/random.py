@@ -29,4 +29,4 @@ def random() -> Criterion:
 
         return jax.tree_util.tree_map_with_path(draw, evidence.final)
 
-    return stateless(score)
+    return stateless(score, name="random")

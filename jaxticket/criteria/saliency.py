@@ -164,4 +164,4 @@ def _from_gradient(
         gradients = jax.grad(mean_loss(who, evidence, statistics))(evidence.final)
         return jax.tree.map(worth, gradients, evidence.final)
 
-    return stateless(score, reads=NEEDED)
+    return stateless(score, reads=NEEDED, name=who)

@@ -8,7 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxticket.criteria.base import Criterion, Evidence, check_reads, iterative, stateless
+from jaxticket.criteria.base import Criterion, Evidence, check_reads, stateless
+from jaxticket.criteria.combined import iterative
 from jaxticket.criteria.saliency import NEEDED
 from jaxticket.errors import TicketError
 from jaxticket.types import Params, Scores
@@ -36,8 +37,8 @@ def synflow(rounds: int = 100, scale: float = 1.0) -> Criterion:
     Returns:
       The criterion; of `examples` it reads the shapes, of `objective` the network. Scores that
       are not finite raise a `TicketError` where they are concrete. Where they are
-      traced, as in the rounds of `prune`, they stay, and the allocation ranks NaN lowest: score
-      a deep network once before.
+      traced, as in the rounds of `prune`, they stay, and the allocation ranks NaN lowest;
+      `find_tickets` counts and refuses them.
 
     Raises:
       TicketError: for a scale that is not positive, or fewer than one round.
@@ -63,7 +64,7 @@ def synflow(rounds: int = 100, scale: float = 1.0) -> Criterion:
         _check_finite(scores, scale)
         return scores
 
-    return iterative(stateless(score, reads=NEEDED), rounds)
+    return iterative(stateless(score, reads=NEEDED, name="synflow"), rounds)
 
 
 def _flow(evidence: Evidence, scale: float) -> Any:

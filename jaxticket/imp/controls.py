@@ -183,9 +183,10 @@ def _oneshot_mask(setup: Setup) -> Callable[[Start], Mask]:
             examples=start.scoring,
         )
         full = jax.tree.map(jnp.ones_like, start.ticket_mask)
-        return setup.prune(
+        made, _ = setup.prune(
             start.pruner, start.hyperparameters, evidence, full, start.counts, start.observed
         )
+        return made
 
     return mask_of
 

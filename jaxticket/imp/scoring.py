@@ -26,7 +26,9 @@ class Scoring:
     Attributes:
       number: examples a network; with `balanced` a multiple of the number of classes.
       balanced: whether every class is drawn equally often.
-      share: of the training split that they are drawn from, in (0, 1], chosen at random.
+      share: of the training split that they are drawn from, in (0, 1], chosen at random. As many
+        are drawn whatever the share; half of the data in the sense of half as many examples is
+        `number` halved, with the same `share`.
       corruption: what is spoiled in them.
 
     Example:

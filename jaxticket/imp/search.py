@@ -24,6 +24,7 @@ from jaxticket.imp.monitor import monitor
 from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup
+from jaxticket.imp.suited import check_suited
 from jaxticket.imp.tickets import train_tickets
 from jaxticket.imp.variants import (
     Pruning,
@@ -145,8 +146,9 @@ def find_tickets(
 
     Raises:
       TicketError: for sizes that are not positive, data without the split train, an unknown arm,
-        a rewind step past the end,
-        a variant that cannot run.
+        a rewind step past the end, a variant that cannot run, a criterion that would lack what it
+        reads, several levels of a learner whose own mask changes; at a level, for scores that are
+        not finite.
       MaskError: for a schedule that would empty a layer.
       ContractError: if a trained network breaks one of contracts 1 to 4 of
         `docs/architecture.md`, with the leaf; its level or chunk is not kept.
@@ -182,7 +184,7 @@ def find_tickets(
     lineages = make_lineages(
         chosen, default, keys, dense, levels, protocol, empty_layers=empty_layers
     )
-    _check_lineages(made, lineages)
+    check_suited(made, lineages, levels, protocol)
     setup = Setup(
         family=family,
         lineages=lineages,
@@ -263,35 +265,6 @@ def _dense_mask(learner: Learner, key: PRNGKeyArray, prunable: Prunable) -> Mask
     params = jax.eval_shape(learner.init, key).params
     shapes = jax.eval_shape(lambda: masks.ones(params, prunable))
     return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
-
-
-def _check_lineages(learner: Learner, lineages: Lineages) -> None:
-    """Refuses what a learner cannot do, and criteria that would lack what they read."""
-    strengths = lineages.repulsion[lineages.repulsion != 0]
-    if strengths.size and learner.with_penalty is None:
-        raise TicketError(
-            f"repulsion: got {strengths[0]:g}, expected 0: this learner has no function "
-            "with_penalty; give its Learner one, as learners.supervised does"
-        )
-    params = jax.eval_shape(learner.init, jax.random.key(0)).params
-    for place, (criterion, *_) in enumerate(lineages.pruners):
-        chosen, name = lineages.criteria[criterion], _variant_of(lineages, place)
-        who = f"criterion of variant {name!r}" if name else "criterion"
-        if "objective" in chosen.reads and learner.objective is None:
-            raise TicketError(
-                f"{who}: needs the loss's derivatives, and this learner has no objective; give "
-                "its Learner one, as learners.supervised does"
-            )
-        watches = bool(jax.tree.leaves(jax.eval_shape(chosen.init, params)))
-        if watches and lineages.at_start[lineages.pruner == place].any():
-            raise TicketError(
-                f"{who}: watches training, and pruning 'at_start' comes before any; choose "
-                "'iterative' or 'oneshot'"
-            )
-
-
-def _variant_of(lineages: Lineages, pruner: int) -> str:
-    return lineages.name(int(np.flatnonzero(lineages.pruner == pruner)[0]))[0]
 
 
 def _draw_all(lineages: Lineages, data: Data, keys: jax.Array) -> Batch:

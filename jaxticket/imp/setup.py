@@ -9,14 +9,15 @@ import jax.numpy as jnp
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
 from jaxticket.costs import Ledger
-from jaxticket.criteria.base import Criterion, Evidence, together
+from jaxticket.criteria.base import Criterion, Evidence
+from jaxticket.criteria.combined import together
 from jaxticket.imp.lineages import Lineages
 from jaxticket.keys import derive
 from jaxticket.learners.family import Family
 from jaxticket.masks.prunable import Prunable
 from jaxticket.population import Plan, over, populate
 from jaxticket.protocol import Protocol
-from jaxticket.prune import prune_by
+from jaxticket.prune import prune_counting
 from jaxticket.records import Coordinate, Record, Template
 from jaxticket.trainer import Trained
 from jaxticket.types import Batch, Mask
@@ -63,13 +64,18 @@ class Setup(NamedTuple):
         mask: Mask,
         counts: Counts,
         observed: Any,
-    ) -> Mask:
-        """Makes the next mask of one network with its own criterion and selection."""
+    ) -> tuple[Mask, Counts]:
+        """Makes the next mask of one network with its own criterion and selection.
+
+        Beside it, by leaf path, how many scores were not finite.
+        """
         given = evidence._replace(objective=self.family(hyperparameters).objective)
 
-        def by(place: int, select: Any, kept: Any) -> Callable[[], Mask]:
+        def by(place: int, select: Any, kept: Any) -> Callable[[], tuple[Mask, Counts]]:
             criterion = self.lineages.criteria[place]
-            return lambda: prune_by(criterion, select, given, mask, counts, observed[place], kept)
+            return lambda: prune_counting(
+                criterion, select, given, mask, counts, observed[place], kept
+            )
 
         branches = [by(*pruner[:3]) for pruner in self.lineages.pruners]
         return branches[0]() if len(branches) == 1 else jax.lax.switch(pruner, branches)

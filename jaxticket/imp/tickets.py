@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxticket import masks
+from jaxticket.allocate.base import Counts
 from jaxticket.criteria.base import Evidence
-from jaxticket.errors import MaskError
 from jaxticket.imp.monitor import Monitor, checked, kept_source, source_of
+from jaxticket.imp.pruned import PrunedLevel, check_pruned
 from jaxticket.imp.repelling import repeller
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.learners.base import Learner
@@ -102,6 +102,7 @@ def train_tickets(
 
     Raises:
       MaskError: if global allocation empties a layer.
+      TicketError: if a network that has not diverged has scores that are not finite.
       ContractError: if a network breaks a contract.
     """
     lineages = setup.lineages
@@ -117,8 +118,8 @@ def train_tickets(
         kept = level in done
         before = done[level - 1]
         with setup.ledger.phase("prune"):
-            mask = prune_all(_pruned(setup, origin, done[0], before, level))
-            _check_not_empty(setup, mask, before, level)
+            mask, lost = prune_all(_pruned(setup, origin, done[0], before, level))
+            check_pruned(setup, level, PrunedLevel(mask, lost, done[0], before))
         with setup.ledger.phase("start"):
             states = restart_all(_restarts(setup, origin, before, mask, level))
             given = repel([done[earlier] for earlier in range(level)], mask)
@@ -253,10 +254,10 @@ def _pruned(setup: Setup, origin: Origin, dense: Record, before: Record, level: 
     )
 
 
-def _prune_one(setup: Setup) -> Callable[[Pruned], Mask]:
-    """Makes the mask of one network from what its lineage prunes."""
+def _prune_one(setup: Setup) -> Callable[[Pruned], tuple[Mask, Counts]]:
+    """Makes the mask of one network from what its lineage prunes, and counts what is no score."""
 
-    def one(network: Pruned) -> Mask:
+    def one(network: Pruned) -> tuple[Mask, Counts]:
         evidence, mask, observed = network.evidence, network.mask, network.observed
         final = evidence.final, evidence.model_state
         if network.dense:
@@ -267,16 +268,20 @@ def _prune_one(setup: Setup) -> Callable[[Pruned], Mask]:
         if network.dense or network.rewound:
             anew = network.oneshot | network.at_start
             mask = jax.tree.map(lambda kept: kept | anew, mask)
-        return setup.prune(
-            network.pruner,
-            network.hyperparameters,
-            evidence._replace(final=final[0], model_state=final[1]),
-            mask,
-            network.counts,
-            observed,
+        evidence = evidence._replace(final=final[0], model_state=final[1])
+        made, lost = setup.prune(
+            network.pruner, network.hyperparameters, evidence, mask, network.counts, observed
         )
+        # Of weights that are no numbers nobody expects a score.
+        whole = _all_finite(final)
+        return made, {path: jnp.where(whole, number, 0) for path, number in lost.items()}
 
     return one
+
+
+def _all_finite(tree: Any) -> Any:
+    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
 
 
 def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask, level: int) -> Restart:
@@ -328,35 +333,3 @@ def _act(setup: Setup, restart: Restart, learner: Learner, kept: Params) -> Para
 
 def _choose(condition: Any, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
-
-
-def _check_not_empty(setup: Setup, mask: Mask, before: Record, level: int) -> None:
-    """Refuses to go on with a layer that has no weight left; global allocation can do that.
-
-    A network that diverged has no order among its weights, and its mask means nothing anyway.
-    """
-    if setup.empty_layers:
-        return
-    finite = before.diverged_steps() < 0
-    # What a network lost as it diverged stays lost at all levels behind.
-    lost = jax.tree.map(lambda old, new: finite & _any(old) & ~_any(new), before.masks, mask)
-    empty = [
-        f"{masks.path_string(path)} of {_described(setup, int(index))}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(lost)
-        for index in np.flatnonzero(leaf)
-    ]
-    if empty:
-        raise MaskError(
-            f"level {level} empties {', '.join(empty)}; ask for at most {level} levels, a lower "
-            "prune rate, layerwise scope, or for empty layers"
-        )
-
-
-def _any(leaf: Any) -> Any:
-    """Says of each network whether the leaf has a weight left."""
-    return np.asarray(leaf).reshape(len(leaf), -1).any(axis=1)
-
-
-def _described(setup: Setup, index: int) -> str:
-    variant, replicate = setup.lineages.name(index)
-    return f"replicate {replicate}{f' of variant {variant}' if variant else ''}"

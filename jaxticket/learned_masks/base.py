@@ -74,6 +74,22 @@ def reparametrise(model: Model, learned: LearnedMask) -> Model:
     return Model(init, apply)
 
 
+def is_reparametrised(model_state: ModelState) -> bool:
+    """Says whether a model state is that of a network that `reparametrise` made.
+
+    Args:
+      model_state: of any network.
+
+    Returns:
+      Whether it has the two parts of such a state, and no others.
+
+    Example:
+      >>> is_reparametrised({"network": {}, "mask": {}}), is_reparametrised({})
+      (True, False)
+    """
+    return isinstance(model_state, dict) and model_state.keys() == {"network", "mask"}
+
+
 def mask_of(learned: LearnedMask, params: Params, model_state: ModelState) -> Mask:
     """Gives the mask that was learned, of the plain network's structure.
 

@@ -12,6 +12,7 @@ from jaxticket import masks
 from jaxticket.allocate.base import Counts, Select
 from jaxticket.allocate.layerwise import select_by_layer
 from jaxticket.allocate.rates import as_number
+from jaxticket.allocate.sparing import check_spared, sparing
 from jaxticket.errors import TicketError
 from jaxticket.masks.prunable import path_string
 from jaxticket.types import Mask, Scores
@@ -20,26 +21,41 @@ Density = Any
 """The share that is kept, in (0, 1], possibly traced; or counts, by leaf path or `{"*": total}`."""
 
 
-def supermask(scores: Scores, density: Density, *, select: Select = select_by_layer) -> Mask:
+def supermask(
+    scores: Scores,
+    density: Density,
+    *,
+    select: Select = select_by_layer,
+    empty_layers: bool = False,
+) -> Mask:
     """Keeps the highest scores, as pruning would: the mask that scores stand for.
 
     Args:
       scores: float leaves, higher = keep; `None` where not prunable.
       density: see `counts_at`.
       select: which are kept, from an `allocate.Allocation`.
+      empty_layers: whether a layer may be left without a weight where layers compete. If not,
+        every layer keeps its best one, and as many are kept in all.
 
     Returns:
       The mask, with exact counts.
 
     Raises:
       TicketError: see `counts_at`.
+      MaskError: for counts without room for a weight of every layer, unless `empty_layers`.
 
     Example:
       >>> supermask({"kernel": jnp.array([3.0, 1.0, 2.0]), "bias": None}, 0.67)["kernel"].tolist()
       [True, False, True]
     """
     everything = whole(scores)
-    return select(scores, everything, counts_at(density, everything))
+    counts = counts_at(density, everything)
+    # Layers that do not compete have the counts that were asked for.
+    if empty_layers or select is select_by_layer:
+        return select(scores, everything, counts)
+    if all(isinstance(count, int) for count in counts.values()):
+        check_spared("density", select, everything, counts)
+    return sparing(select)(scores, everything, counts)
 
 
 def whole(scores: Scores) -> Mask:
@@ -60,7 +76,7 @@ def counts_at(density: Density, mask: Mask) -> Counts:
     Args:
       density: d. A number of Python or NumPy is read as the decimal that was written, and halves
         round to even; one of JAX, traced or not, is rounded in float32, which in a layer of more
-        than some 100,000 weights may be one off, and keeps at least one weight. Counts are
+        than some 100,000 weights may be one off, and keeps at least one weight a layer. Counts are
         what `Allocation.schedule` gives, in the place of a density.
       mask: what there is to keep of, by shape.
 
@@ -86,7 +102,8 @@ a higher density, or counts
     sizes_and_total = {**sizes, "*": sum(sizes.values())}
     number = check_density(density)
     if number is None or isinstance(density, jax.Array):
-        return {path: _rounded(density, size) for path, size in sizes_and_total.items()}
+        least = dict.fromkeys(sizes, 1) | {"*": len(sizes)}
+        return {path: _rounded(density, n, least[path]) for path, n in sizes_and_total.items()}
     counts = {path: round(Fraction(str(number)) * size) for path, size in sizes_and_total.items()}
     empty = [f"{path} ({size})" for path, size in sizes.items() if counts[path] == 0]
     if empty:
@@ -143,6 +160,6 @@ def shares(density: Density, mask: Mask) -> Any:
     return jax.tree_util.tree_map_with_path(of, mask)
 
 
-def _rounded(density: Any, size: int) -> Array:
+def _rounded(density: Any, size: int, least: int) -> Array:
     kept = jnp.round(jnp.asarray(density, jnp.float32) * size).astype(jnp.int32)
-    return jnp.clip(kept, 1, size)
+    return jnp.clip(kept, least, size)

@@ -32,6 +32,7 @@ def edge_popup(
     weights: Initializer | None = None,
     scaled: bool = False,
     select: Select = select_by_layer,
+    empty_layers: bool = False,
     scores: Initializer = SCORES,
     prunable: Prunable = kernels,
 ) -> LearnedMask:
@@ -47,6 +48,7 @@ def edge_popup(
       scaled: whether frozen weights are multiplied by 1 / √density of their layer, so that what
         is kept has the variance that was drawn.
       select: which scores are kept, from an `allocate.Allocation`.
+      empty_layers: whether a layer may be left without a weight; see `supermask`.
       scores: draws the scores.
       prunable: which leaves have scores.
 
@@ -85,7 +87,8 @@ def edge_popup(
 
     def mask(params: Scores, carried: Any) -> Mask:
         del carried
-        return supermask(jax.tree.map(jnp.abs, params), density, select=select)
+        sizes = jax.tree.map(jnp.abs, params)
+        return supermask(sizes, density, select=select, empty_layers=empty_layers)
 
     def soft(params: Scores, carried: Any) -> Any:
         return jax.tree.map(lambda kept: kept.astype(jnp.float32), mask(params, carried))

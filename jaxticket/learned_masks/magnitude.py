@@ -16,7 +16,11 @@ from jaxticket.types import Mask, Params
 
 
 def straight_through_magnitude(
-    density: Density, *, select: Select = select_by_layer, prunable: Prunable = kernels
+    density: Density,
+    *,
+    select: Select = select_by_layer,
+    empty_layers: bool = False,
+    prunable: Prunable = kernels,
 ) -> LearnedMask:
     """Trains all weights and computes with the largest: f(x; m ⊙ w), m = top-k of |w|.
 
@@ -26,6 +30,7 @@ def straight_through_magnitude(
     Args:
       density: the share that is kept, of each layer under the default selection; see `counts_at`.
       select: which weights are kept, from an `allocate.Allocation`.
+      empty_layers: whether a layer may be left without a weight; see `supermask`.
       prunable: which leaves are masked.
 
     Returns:
@@ -57,7 +62,7 @@ def straight_through_magnitude(
             params,
             ones(params, prunable),
         )
-        return supermask(magnitudes, density, select=select)
+        return supermask(magnitudes, density, select=select, empty_layers=empty_layers)
 
     def soft(params: Params, carried: Any) -> Any:
         return jax.tree.map(lambda kept: kept.astype(jnp.float32), mask(params, carried))

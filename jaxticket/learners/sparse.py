@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from jaxticket import masks
-from jaxticket.criteria.base import Evidence
+from jaxticket.criteria.base import Criterion, CriterionState, Evidence, stateless
 from jaxticket.keys import derive
 from jaxticket.learners.base import Learner, LearnerState, Penalty
 from jaxticket.learners.seldom import seldom
@@ -23,11 +23,15 @@ class Sparse(NamedTuple):
       network: the network's own model state.
       mask: which weights are kept now.
       step: how many steps were made, `int32[]`.
+      initial: θ_0, the params at step 0; `()` unless the topology's criterion reads it.
+      observed: what that criterion observed, since the start or since weights last came back.
     """
 
     network: ModelState
     mask: Mask
     step: Int[Array, ""]
+    initial: Params = ()
+    observed: CriterionState = ()
 
 
 def sparse(
@@ -42,7 +46,9 @@ def sparse(
     Every step is a step of `learner` under the network's mask. Where the topology is due, the
     mask then changes: a dropped weight becomes exactly 0 at once and so do its moments; a grown
     one begins at exactly 0 with zero moments; nothing else changes. The mask that the learner is
-    given says where weights may be: after a restart, what both masks keep.
+    given says where weights may be: after a restart, what both masks keep. The criterion of the
+    topology watches every step, and begins anew with a restart and wherever weights come back,
+    which begin anew too; its θ_0 stays what was drawn.
 
     Args:
       learner: how a step is made; it says its objective if the topology reads it.
@@ -75,35 +81,48 @@ def sparse(
     Source: 1911.11134 and 1707.04780 (rewiring), 1710.01878 (gradual pruning); that moments of
     grown weights start at zero is `reset_momentum` of RigL's authors.
     """
+    criterion = _UNREAD if topology.criterion is None else topology.criterion
+    keeps_initial = "initial" in criterion.reads
 
     def init(key: PRNGKeyArray) -> LearnerState:
         state = learner.init(key)
         dense = masks.ones(state.params, prunable)
         mask = start(derive(key, "topology"), state.params, dense)
         state = learner.restart(state, state.params, mask, moments=True)
-        return _wrap(state, mask, jnp.zeros((), jnp.int32))
+        initial = state.params if keeps_initial else ()
+        none = jnp.zeros((), jnp.int32)
+        own = Sparse(state.model_state, mask, none, initial, criterion.init(state.params))
+        return state._replace(model_state=own)
 
     def step(
         state: LearnerState, mask: Mask, batch: Batch, key: PRNGKeyArray
     ) -> tuple[LearnerState, Metrics]:
-        own = masks.intersect(state.model_state.mask, mask)
+        before = state.model_state
+        own, made = masks.intersect(before.mask, mask), before.step + 1
         inner, metrics = learner.step(_unwrap(state), own, batch, key)
-        state = _wrap(inner, own, state.model_state.step + 1)
-        made = state.model_state.step
+        observed = criterion.observe(before.observed, inner)
+        state = _wrap(inner, before._replace(mask=own, step=made, observed=observed))
         # The batch's own randomness is the step's; that of the change has its own name.
         given = (state, mask, batch, derive(key, "topology"))
         return seldom(topology.due(made), lambda given: changed(*given), given, state), metrics
 
     def changed(state: LearnerState, limit: Mask, batch: Batch, key: PRNGKeyArray) -> LearnerState:
-        network, before, made = state.model_state
+        own = state.model_state
         evidence = Evidence(
-            state.params, state.params, key, before, network, batch, learner.objective
+            own.initial if keeps_initial else None,
+            state.params,
+            key,
+            own.mask,
+            own.network,
+            batch,
+            learner.objective,
         )
-        after = topology.change(made, evidence, limit)
+        after = topology.change(own.step, evidence, limit, own.observed)
         # What stays is in both: the rest, dropped or grown, is zero, with its moments.
-        stays = masks.intersect(before, after)
+        stays = masks.intersect(own.mask, after)
         inner = learner.restart(_unwrap(state), state.params, stays, moments=True)
-        return _wrap(inner, after, made)
+        observed = _anew(_any_grown(own.mask, after), criterion, inner.params, own.observed)
+        return _wrap(inner, own._replace(mask=after, observed=observed))
 
     def evaluate(state: LearnerState, mask: Mask, examples: Batch) -> Metrics:
         own = masks.intersect(state.model_state.mask, mask)
@@ -114,9 +133,13 @@ def sparse(
         return metrics | {"kept": kept.astype(jnp.float32)}
 
     def restart(state: LearnerState, params: Params, mask: Mask, *, moments: bool) -> LearnerState:
-        own = masks.intersect(state.model_state.mask, mask)
+        before = state.model_state
+        own = masks.intersect(before.mask, mask)
         inner = learner.restart(_unwrap(state), params, own, moments=moments)
-        return _wrap(inner, own, state.model_state.step)
+        # What trains on from a later step has the θ_0 that it had.
+        initial = _choose(before.step == 0, inner.params, before.initial) if keeps_initial else ()
+        observed = criterion.init(inner.params)
+        return _wrap(inner, before._replace(mask=own, initial=initial, observed=observed))
 
     def with_penalty(penalty: Penalty) -> Learner:
         assert learner.with_penalty is not None, "only where the learner has it"
@@ -132,12 +155,31 @@ def sparse(
     )
 
 
-def _wrap(state: LearnerState, mask: Mask, step: Any) -> LearnerState:
-    return state._replace(model_state=Sparse(state.model_state, mask, step))
+_UNREAD: Criterion = stateless(lambda evidence: evidence.final)
+"""The criterion of a topology that has none."""
+
+
+def _wrap(state: LearnerState, own: Sparse) -> LearnerState:
+    return state._replace(model_state=own._replace(network=state.model_state))
 
 
 def _unwrap(state: LearnerState) -> LearnerState:
     return state._replace(model_state=state.model_state.network)
+
+
+def _any_grown(before: Mask, after: Mask) -> Any:
+    grown = jax.tree.map(lambda old, new: jnp.any(new & ~old), before, after)
+    return jnp.any(jnp.stack(jax.tree.leaves(grown)))
+
+
+def _anew(
+    begins: Any, criterion: Criterion, params: Params, observed: CriterionState
+) -> CriterionState:
+    return _choose(begins, criterion.init(params), observed)
+
+
+def _choose(condition: Any, one: Any, other: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def _objective(objective: Objective | None) -> Objective | None:

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from jaxticket.allocate.base import Allocation
-from jaxticket.criteria.base import Evidence
+from jaxticket.allocate.sparing import check_spared, sparing
+from jaxticket.criteria.base import Criterion, CriterionState, Evidence
+from jaxticket.criteria.combined import together
 from jaxticket.criteria.random import random
 from jaxticket.errors import TicketError
 from jaxticket.prune import prune_by, schedule
@@ -23,14 +25,17 @@ class Topology(NamedTuple):
 
     Attributes:
       due: `due(step) -> bool[]`, whether it changes after so many steps, `int32[]`, traced.
-      change: `change(step, evidence, limit) -> mask`. The evidence holds the present params and
-        mask, the batch of the step that was just made, and a key of this change. `limit` is where
-        weights may be: the present mask and the new one are subsets of it. θ_0 is not kept, so
-        `evidence.initial` is the present params too.
+      change: `change(step, evidence, limit, observed=()) -> mask`. The evidence holds the present
+        params and mask, the batch of the step that was just made, a key of this change, and θ_0
+        if the criterion reads `initial`. `limit` is where weights may be: the present mask and
+        the new one are subsets of it. `observed` is what the criterion observed.
+      criterion: what it scores with, so that training keeps θ_0 for it and lets it watch; `None`
+        if it needs neither.
     """
 
     due: Callable[[Int[Array, ""]], Bool[Array, ""]]
-    change: Callable[[Int[Array, ""], Evidence, Mask], Mask]
+    change: Callable[..., Mask]
+    criterion: Criterion | None = None
 
 
 def everything(key: PRNGKeyArray, params: Params, dense: Mask) -> Mask:
@@ -52,17 +57,20 @@ def everything(key: PRNGKeyArray, params: Params, dense: Mask) -> Mask:
     return dense
 
 
-def at_random(allocation: Allocation) -> Start:
+def at_random(allocation: Allocation, *, empty_layers: bool = False) -> Start:
     """Starts at random places, as many in each layer as an allocation keeps at its level 1.
 
     Args:
       allocation: how many weights are kept; counted from the dense mask, on the host.
+      empty_layers: whether a layer may be left without a weight. If not, every layer keeps one,
+        drawn as all others, wherever weights compete, and as many are kept in all.
 
     Returns:
       The start.
 
     Raises:
-      MaskError: when a network starts, if the allocation empties a layer.
+      MaskError: when a network starts, if the allocation leaves no weight for a layer, unless
+        `empty_layers`, naming it.
 
     Example:
       >>> from jaxticket import allocate
@@ -71,10 +79,14 @@ def at_random(allocation: Allocation) -> Start:
       >>> int(mask["w"].sum())
       5
     """
+    select = allocation.select if empty_layers else sparing(allocation.select)
 
     def start(key: PRNGKeyArray, params: Params, dense: Mask) -> Mask:
-        counts = schedule(allocation, _concrete(dense), 2)[1]
-        return prune_by(random(), allocation.select, Evidence(params, params, key), dense, counts)
+        whole = _concrete(dense)
+        counts = schedule(allocation, whole, 2, empty_layers=empty_layers)[1]
+        if not empty_layers:
+            check_spared("start", allocation.select, whole, counts)
+        return prune_by(random(), select, Evidence(params, params, key), dense, counts)
 
     return start
 
@@ -110,7 +122,38 @@ def one_of(choices: Sequence[Any], which: Any) -> Any:
 
     if not isinstance(choices[0], Topology):
         return switch(list(choices))
-    return Topology(switch([c.due for c in choices]), switch([c.change for c in choices]))
+    changes = [_with_own(place, choices) for place in range(number)]
+    return Topology(switch([c.due for c in choices]), switch(changes), _watching_for(choices))
+
+
+def _watching_for(choices: Sequence[Topology]) -> Criterion | None:
+    """Makes the criterion that reads and watches what those of all choices do, and never scores."""
+    criteria = [choice.criterion for choice in choices if choice.criterion is not None]
+    if not criteria:
+        return None
+    every = together(criteria)
+
+    def init(params: Params) -> CriterionState:
+        # Where none watches, a network carries what it carries alone.
+        states = every.init(params)
+        return states if jax.tree.leaves(states) else ()
+
+    def observe(states: CriterionState, learner_state: Any) -> CriterionState:
+        return every.observe(states, learner_state) if states else states
+
+    reads = tuple(dict.fromkeys(name for criterion in criteria for name in criterion.reads))
+    return every._replace(init=init, observe=observe, reads=reads)
+
+
+def _with_own(place: int, choices: Sequence[Topology]) -> Callable[..., Mask]:
+    """Makes the change of a choice, which finds its own among what all criteria observed."""
+    own = sum(choice.criterion is not None for choice in choices[:place])
+
+    def change(step: Any, evidence: Evidence, limit: Mask, observed: CriterionState = ()) -> Mask:
+        mine = () if choices[place].criterion is None or not observed else observed[own]
+        return choices[place].change(step, evidence, limit, mine)
+
+    return change
 
 
 def _closed(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from jaxticket.allocate.base import Allocation
+from jaxticket.allocate.sparing import check_spared, sparing
 from jaxticket.criteria import Criterion, Evidence, magnitude
+from jaxticket.criteria.base import CriterionState
 from jaxticket.errors import TicketError
 from jaxticket.prune import prune_by, schedule
 from jaxticket.topology.base import Topology
@@ -69,6 +71,7 @@ def gradual(
     every: int,
     initial: float = 1.0,
     criterion: Criterion | None = None,
+    empty_layers: bool = False,
 ) -> Topology:
     """Prunes a dense network while it trains, along the cubic polynomial.
 
@@ -84,14 +87,18 @@ def gradual(
       end: t_0 + nΔT.
       every: ΔT.
       initial: the density at `begin`.
-      criterion: what a weight is worth; `magnitude` if `None`. It must not watch training.
+      criterion: what a weight is worth; `magnitude` if `None`. One that watches training sees
+        every step since the start.
+      empty_layers: whether a layer may lose its last weight. If not, every layer keeps its best
+        one, wherever weights compete, and as many are kept in all.
 
     Returns:
       The topology, for networks that start with `everything`.
 
     Raises:
-      TicketError: for numbers that cannot be.
-      MaskError: when a network first changes, if a density empties a layer.
+      TicketError: for numbers that cannot be, or a criterion that must watch longer than it can.
+      MaskError: when a network first changes, for a density that leaves no weight for a layer,
+        unless `empty_layers`, naming it.
 
     Example:
       >>> from jaxticket import allocate
@@ -102,9 +109,11 @@ def gradual(
     Source: 1710.01878, section 2.
     """
     updates = _updates(begin, end, every)
-    return _scheduled(
-        scope, polynomial(final, updates, initial=initial), 1, begin, every, criterion
-    )
+    densities = polynomial(final, updates, initial=initial)
+    chosen = magnitude() if criterion is None else criterion
+    _check_watched("gradual", chosen, begin if densities[0] < 1 else begin + every)
+    allocation = _Falling(scope, densities, empty_layers)
+    return _scheduled(allocation, 1, begin, every, chosen)
 
 
 def cyclic(
@@ -116,6 +125,7 @@ def cyclic(
     every: int,
     cycles: int,
     criterion: Criterion | None = None,
+    empty_layers: bool = False,
 ) -> Topology:
     """Prunes along the cubic polynomial again and again, all weights being free in between.
 
@@ -129,14 +139,18 @@ def cyclic(
       end: the step of the last one.
       every: ΔT.
       cycles: how many; they divide the changes evenly.
-      criterion: what a weight is worth; `magnitude` if `None`. It must not watch training.
+      criterion: what a weight is worth; `magnitude` if `None`. One that watches training sees
+        every step since its cycle began.
+      empty_layers: whether a layer may lose its last weight. If not, every layer keeps its best
+        one, wherever weights compete, and as many are kept in all.
 
     Returns:
       The topology, for networks that start with `everything`.
 
     Raises:
-      TicketError: for numbers that cannot be.
-      MaskError: when a network first changes, if a density empties a layer.
+      TicketError: for numbers that cannot be, or a criterion that must watch longer than it can.
+      MaskError: when a network first changes, for a density that leaves no weight for a layer,
+        unless `empty_layers`, naming it.
 
     Example:
       >>> from jaxticket import allocate
@@ -153,37 +167,57 @@ def cyclic(
             "cycle at least two; move the end"
         )
     densities = polynomial(final, changes // cycles - 1)
-    return _scheduled(scope, densities, cycles, begin, every, criterion)
+    chosen = magnitude() if criterion is None else criterion
+    _check_watched("cyclic", chosen, every if cycles > 1 else begin + every)
+    allocation = _Falling(scope, densities, empty_layers)
+    return _scheduled(allocation, cycles, begin, every, chosen)
+
+
+class _Falling(NamedTuple):
+    """Where weights compete, how their density falls, and whether a layer may be emptied."""
+
+    scope: Scope
+    densities: Sequence[float]
+    empty_layers: bool
 
 
 def _scheduled(
-    scope: Scope,
-    densities: Sequence[float],
-    cycles: int,
-    begin: int,
-    every: int,
-    criterion: Criterion | None,
+    falling: _Falling, cycles: int, begin: int, every: int, criterion: Criterion
 ) -> Topology:
     """Goes through densities, from all weights where a density is 1."""
-    chosen = magnitude() if criterion is None else criterion
+    scope, densities, empty_layers = falling
     below = [density for density in densities if density < 1]
     allocation, levels = scope(below), len(below) + 1
     # Level 0 of an allocation is dense, so densities from 1 on are its levels from 0 on.
     path = np.tile(np.arange(levels - len(densities), levels, dtype=np.int32), cycles)
+    select = allocation.select if empty_layers else sparing(allocation.select)
 
     def due(step: Int[Array, ""]) -> Bool[Array, ""]:
         since = step - begin
         return (since >= 0) & (since % every == 0) & (since < every * len(path))
 
-    def change(step: Int[Array, ""], evidence: Evidence, limit: Mask) -> Mask:
+    def change(
+        step: Int[Array, ""], evidence: Evidence, limit: Mask, observed: CriterionState = ()
+    ) -> Mask:
         dense = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), limit)
-        counts = schedule(allocation, dense, levels, idle_levels=True)
+        counts = schedule(allocation, dense, levels, empty_layers=empty_layers, idle_levels=True)
+        if not empty_layers:
+            check_spared("densities", allocation.select, dense, counts[-1])
         level = jnp.asarray(path)[(step - begin) // every]
         kept = {name: _at(level, [count[name] for count in counts]) for name in counts[0]}
         free = jax.tree.map(lambda now, may: now | (may & (level == 0)), evidence.mask, limit)
-        return prune_by(chosen, allocation.select, evidence, free, kept)
+        return prune_by(criterion, select, evidence, free, kept, observed, allocation.kept)
 
-    return Topology(due, change)
+    return Topology(due, change, criterion)
+
+
+def _check_watched(who: str, criterion: Criterion, steps: int) -> None:
+    if steps < criterion.steps:
+        raise TicketError(
+            f"{who}: {criterion.name or 'the criterion'} must have watched {criterion.steps} steps "
+            f"before it can score, and has watched {steps} where it first prunes; prune later, or "
+            "let it watch more often"
+        )
 
 
 def _at(level: Int[Array, ""], counts: list[int]) -> Any:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxticket.allocate.base import keep_highest
 from jaxticket.criteria import Criterion, Evidence, gradient_magnitude, magnitude, random
+from jaxticket.criteria.base import CriterionState
 from jaxticket.errors import TicketError
 from jaxticket.topology.base import Topology
 from jaxticket.types import Mask
@@ -27,7 +28,7 @@ def static() -> Topology:
     """
     return Topology(
         due=lambda step: jnp.zeros((), bool),
-        change=lambda step, evidence, limit: evidence.mask,
+        change=lambda step, evidence, limit, observed=(): evidence.mask,
     )
 
 
@@ -98,7 +99,7 @@ def rewired(grow: Criterion, *, every: int, stop: int, fraction: float) -> Topol
 
     Args:
       grow: what a missing weight is worth; it may read `mask`, `model_state`, `examples` and
-        `objective`, and must not watch training.
+        `objective`, `initial` too, and must not watch training: a missing weight does not train.
       every: ΔT, steps between changes.
       stop: T_end, the step from which on the mask stays.
       fraction: α, in (0, 1].
@@ -107,7 +108,7 @@ def rewired(grow: Criterion, *, every: int, stop: int, fraction: float) -> Topol
       The topology.
 
     Raises:
-      TicketError: for a number that cannot be.
+      TicketError: for a number that cannot be, or a criterion that watches training.
 
     Example:
       >>> params = {"w": jnp.array([3.0, 1.0, 0.0, 0.0])}
@@ -120,6 +121,11 @@ def rewired(grow: Criterion, *, every: int, stop: int, fraction: float) -> Topol
     Source: 1911.11134, section 3 (drop, grow and the cosine).
     """
     _check(every, stop, fraction)
+    if grow.steps:
+        raise TicketError(
+            f"grow: got {grow.name or 'a criterion'} that watches training, in which a missing "
+            "weight has no part; choose one that does not, such as criteria.gradient_magnitude()"
+        )
     # On the host, in float64: the cosine of a device may differ in its last bit.
     first = float(fraction) / 2
     decay = [first * (1 + math.cos(math.pi * t / stop)) for t in range(0, stop, every)]
@@ -128,9 +134,11 @@ def rewired(grow: Criterion, *, every: int, stop: int, fraction: float) -> Topol
     def due(step: Int[Array, ""]) -> Bool[Array, ""]:
         return (step % every == 0) & (step > 0) & (step < stop)
 
-    def change(step: Int[Array, ""], evidence: Evidence, limit: Mask) -> Mask:
+    def change(
+        step: Int[Array, ""], evidence: Evidence, limit: Mask, observed: CriterionState = ()
+    ) -> Mask:
         share = jnp.asarray(shares)[step // every]
-        worth = magnitude().score((), evidence), grow.score((), evidence)
+        worth = magnitude().score((), evidence), grow.score(observed, evidence)
         # Masks first: what is not prunable is None in them.
         return jax.tree.map(
             lambda kept, may, old, new: _move(share, kept, may, old, new),
@@ -139,7 +147,7 @@ def rewired(grow: Criterion, *, every: int, stop: int, fraction: float) -> Topol
             *(_prunable(scores, limit) for scores in worth),
         )
 
-    return Topology(due, change)
+    return Topology(due, change, grow)
 
 
 def _prunable(scores: Any, mask: Mask) -> Any:
