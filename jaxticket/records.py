@@ -228,7 +228,7 @@ class Result(NamedTuple):
         return self.schedules[self.variants[0]]
 
     def densities(self, variant: str | None = None) -> np.ndarray:
-        """Gives the scheduled density of every level: of weights, or of cost where that is counted.
+        """Gives the scheduled density of every level: of weights, or of the costs or units counted.
 
         Args:
           variant: of a sweep; the first one if `None`.

@@ -10,6 +10,7 @@ from jaxticket.allocate.n_of_m import n_of_m
 from jaxticket.allocate.per_output import per_output
 from jaxticket.allocate.proportional import apportion, proportional
 from jaxticket.allocate.rates import Rate
+from jaxticket.allocate.removable import removable_units, units_kept
 from jaxticket.allocate.smart_ratio import smart_ratio
 from jaxticket.allocate.structures import blocks, units
 
@@ -30,8 +31,10 @@ __all__ = [
     "n_of_m",
     "per_output",
     "proportional",
+    "removable_units",
     "smart_ratio",
     "totals",
     "uniform",
     "units",
+    "units_kept",
 ]

@@ -1,6 +1,7 @@
 """Results as one labelled dataset: every curve of every network."""
 
 import itertools
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +67,8 @@ def to_dataset(result: Result, test_labels: np.ndarray | None = None) -> "xarray
     for name in names:
         dataset[name].attrs["units"] = UNITS.get(name.split("_", 1)[1], "")
     dataset["size"] = ("layer", list(sizes.values()))
-    dataset["scheduled"] = (("variant", "level"), _scheduled(result, ["*"]).sum(axis=-1))
-    in_layer = _scheduled(result, list(sizes))
+    dataset["scheduled"] = (("variant", "level"), _scheduled(result, ["*"], sizes).sum(axis=-1))
+    in_layer = _scheduled(result, list(sizes), sizes)
     dataset["scheduled_in_layer"] = (("variant", "level", "layer"), in_layer)
     dataset["kept"] = ((*dims, "layer"), _per_network(result, _kept))
     dataset["nonzero_pruned"] = (dims, _per_network(result, _nonzero_pruned))
@@ -137,11 +138,13 @@ def _prunable_leaves(record: Record) -> list[np.ndarray]:
     return jax.tree.leaves(paired)
 
 
-def _scheduled(result: Result, layers: list[str]) -> np.ndarray:
-    """Gives what the schedules keep in each layer, or in `*`, all layers together."""
+def _scheduled(result: Result, layers: list[str], known: Collection[str]) -> np.ndarray:
+    """Gives what the schedules keep in each layer, or in `*`, all the known ones together."""
 
     def kept(counts: Counts, layer: str) -> int:
-        together = -1 if "cost" in counts else sum(counts.values())
+        # Budgets of costs and of units are not numbers of weights.
+        of_weights = all(term == "*" or term in known for term in counts)
+        together = sum(counts.values()) if of_weights else -1
         return together if layer == "*" else counts.get(layer, -1)
 
     rows = [[[kept(c, layer) for layer in layers] for c in s] for s in result.schedules.values()]

@@ -1,0 +1,118 @@
+"""Units of the traced network as an allocation: whole, exact, nested, and removed in the end."""
+
+import itertools
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import searches
+from test_compaction import NETWORKS, evaluated, made
+
+from jaxticket import MaskError, TicketError, masks, runs
+from jaxticket.allocate import removable_units, units_kept
+from jaxticket.structure import compact, kept_of, trace
+from jaxticket.types import Model
+
+QUICK = ("handwritten", "passed", "residual")
+
+
+def pruned(name, allocation, levels=2):
+    """The masks of some levels by magnitude, and what the last was to keep."""
+    _, params, _, _, graph = made(name)
+    mask = masks.ones(params)
+    schedule = allocation.schedule(jax.tree.map(np.asarray, mask), levels)
+    scores = jax.tree.map(jnp.abs, params)
+    found = [mask]
+    for counts in schedule[1:]:
+        found.append(jax.jit(allocation.select)(scores, found[-1], counts))
+    return found, schedule, graph
+
+
+@pytest.mark.parametrize("scope", ["layerwise", "global"])
+@pytest.mark.parametrize("name", QUICK)
+def test_whole_units_go_as_many_as_were_asked_for_and_stay_gone(name, scope):
+    allocation = removable_units(made(name)[-1], 0.3, scope=scope)
+    found, schedule, graph = pruned(name, allocation, 3)
+    for mask, counts in zip(found, schedule, strict=True):
+        kept = allocation.kept(mask)
+        assert {term: int(kept[term]) for term in counts} == counts
+        # What is left of a unit is all that it shares with units that stay.
+        alive = {name: np.asarray(on) for name, on in units_kept(graph, mask).items()}
+        cases.assert_same_bits(alive, kept_of(graph, jax.device_get(mask)))
+        assert all(on.any() for on in alive.values())
+    assert all(masks.is_subset(new, old) for old, new in itertools.pairwise(found))
+
+
+def test_the_worst_units_go_by_the_mean_of_their_weights():
+    def apply(params, state, x, *, train, key=None):
+        return x @ params["a"] @ params["b"], state
+
+    params = {"a": np.array([[3.0, 1.0, 2.0]]), "b": np.array([[0.0], [9.0], [0.0]])}
+    graph = trace(Model(lambda key: (params, {}), apply), params, {}, (1,))
+    dense = masks.ones(params, masks.matching("*"))
+    means = removable_units(graph, 0.4)
+    mask = means.select(params, dense, means.schedule(dense, 2)[1])
+    # 3 + 0, 1 + 9 and 2 + 0, two weights each.
+    assert mask["a"].tolist() == [[True, True, False]]
+    assert mask["b"].ravel().tolist() == [True, True, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["layerwise", "global"])
+@cases.every(NETWORKS)
+def test_a_ticket_of_units_is_the_smaller_network(name, scope):
+    model, params, model_state, x, graph = made(name)
+    mask = jax.device_get(pruned(name, removable_units(graph, 0.4, scope=scope))[0][-1])
+    kept = kept_of(graph, mask)
+    small = compact(graph, model, params, model_state, kept)
+    assert sum(on.size - on.sum() for on in kept.values()) > 0
+    masked = jax.tree.map(
+        lambda p, m: p if m is None else p * m, params, mask, is_leaf=lambda leaf: leaf is None
+    )
+    found = evaluated(small.model, small.params, small.model_state, x)
+    expected = evaluated(model, masked, model_state, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_search_prunes_units_level_by_level():
+    model = cases.MODELS["handwritten"]()
+    params, model_state = model.init(jax.random.key(0))
+    graph = trace(model, params, model_state, cases.SHAPE)
+    result = searches.search(
+        allocation=removable_units(graph, 0.4), arms=("ticket", "reinit", "oneshot")
+    )
+    units = graph.groups[0].size
+    for level in range(1, result.levels):
+        expected = result.counts[level][f"units of {graph.groups[0].name}"]
+        for arm in ("ticket", "reinit", "oneshot"):
+            mask = result.network(arm, level, 0).mask
+            assert sum(on.sum() for on in kept_of(graph, mask).values()) == expected < units
+    results = runs.to_dataset(result)
+    # A schedule of units is none of weights; what was kept is counted all the same.
+    assert (results["scheduled"] == -1).all()
+    assert (results["kept"].sum("layer").sel(arm="ticket").diff("level") < 0).all()
+
+
+def test_bad_input_says_what_and_how():
+    graph = made("handwritten")[-1]
+    dense = masks.ones(made("handwritten")[1])
+    with pytest.raises(TicketError, match="unknown scope 'globl': did you mean 'global'"):
+        removable_units(graph, 0.5, scope="globl")
+    with pytest.raises(TicketError, match="unknown reduction 'max'"):
+        removable_units(graph, 0.5, reduction="max")
+    with pytest.raises(MaskError, match=r"keeps 0 units of .* at level 9, expected at least 1"):
+        removable_units(graph, 0.7).schedule(dense, 10)
+    linear = {"w": np.ones((2, 3))}
+    none = trace(
+        Model(lambda key: (linear, {}), lambda p, s, x, *, train, key=None: (x @ p["w"], s)),
+        linear,
+        {},
+        (2,),
+    )
+    with pytest.raises(TicketError, match=r"no unit that can go: .*output"):
+        removable_units(none, 0.5)
+    nothing = jax.tree.map(lambda leaf: None, dense, is_leaf=lambda leaf: leaf is None)
+    with pytest.raises(TicketError, match=r"no weight of .* is prunable"):
+        removable_units(graph, 0.5).schedule(nothing, 2)
