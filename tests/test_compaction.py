@@ -121,8 +121,7 @@ def check_equality(name, seed):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
-@cases.every(NETWORKS)
+@pytest.mark.parametrize("name", cases.slow_but("passed", NETWORKS))
 def test_a_structured_ticket_gives_the_same_outputs_when_it_is_made_smaller(name):
     graph = made(name)[-1]
     assert len(graph.groups) == GROUPS[name]

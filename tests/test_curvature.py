@@ -45,8 +45,7 @@ def test_the_fisher_diagonal_is_the_mean_of_each_examples_squared_gradient():
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("chunk", [7, 1000])
+@pytest.mark.parametrize("chunk", [7, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_hessian_diagonal_is_that_of_the_explicit_hessian(chunk):
     evidence = given()
     losses, flat, unravel = losses_of(evidence)

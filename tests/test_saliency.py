@@ -66,8 +66,7 @@ def test_taylor_ranks_weights_as_snip_and_units_otherwise():
     assert units[0] != units[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_grasp_is_the_weight_times_hessian_times_gradient(masked):
     temperature, evidence = 5.0, given()
     mask = cases.mask()

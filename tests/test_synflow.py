@@ -46,7 +46,6 @@ def given(seed=0):
     return Evidence(params, params, jax.random.key(0), dense, {}, examples, objective)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["synflow", "signed_snip"])
 def test_what_flows_into_a_unit_flows_out_of_it(name):
     scores = [criteria.by_name(name).score((), given())[layer] for layer in NAMES]
