@@ -1,5 +1,7 @@
 """Criteria that watch training see it, and criteria of every kind prune in searches."""
 
+import functools
+
 import cases
 import jax
 import jax.numpy as jnp
@@ -166,3 +168,32 @@ def test_criteria_that_read_data_or_training_prune_in_one_sweep_under_every_plan
         allocation = cases.ALLOCATIONS["uniform"]
         expected = prune.prune(criteria.synflow(), allocation, evidence, dense, mapped.counts[1])
         cases.assert_same_bits(kept["synflow"], expected)
+
+
+@functools.cache
+def of_every_criterion(plan):
+    """A search of all criteria that a name makes, each in a variant of its own."""
+    made = {name: criteria.by_name(name) for name in criteria.CRITERIA}
+    short = {
+        "koopman_magnitude": criteria.koopman_magnitude(snapshots=4),
+        "koopman_gradient": criteria.koopman_gradient(snapshots=4),
+    }
+    variants = {
+        name: imp.Variant(criterion=criterion, scoring=Scoring(6))
+        for name, criterion in (made | short).items()
+    }
+    return searches.search(arms=("ticket",), variants=variants, levels=2, plan=cases.PLANS[plan]())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", [plan for plan in cases.PLANS if plan != "map_on_1"])
+def test_every_criterion_finds_the_same_masks_under_every_plan(plan):
+    alone, here = of_every_criterion("map_on_1"), of_every_criterion(plan)
+    assert set(alone.variants) == set(criteria.CRITERIA)
+    for name in alone.variants:
+        for replicate in range(searches.REPLICATES):
+            expected, found = (r.network("ticket", 1, replicate, name).mask for r in (alone, here))
+            assert masks.counts(found) == alone.counts[1], name
+            # Where products are added up in another order, a rank or two may change.
+            least = 1.0 if plan.startswith("map") else 0.9
+            assert masks.overlap(expected, found) >= least, name
