@@ -6,11 +6,12 @@ import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import searches
 from test_compaction import NETWORKS, evaluated, made
 
-from jaxticket import MaskError, TicketError, masks, runs
+from jaxticket import MaskError, TicketError, learners, masks, runs, topology
 from jaxticket.allocate import removable_units, units_kept
 from jaxticket.structure import compact, kept_of, trace
 from jaxticket.types import Model
@@ -93,6 +94,22 @@ def test_a_search_prunes_units_level_by_level():
     # A schedule of units is none of weights; what was kept is counted all the same.
     assert (results["scheduled"] == -1).all()
     assert (results["kept"].sum("layer").sel(arm="ticket").diff("level") < 0).all()
+
+
+@pytest.mark.parametrize("scope", ["layerwise", "global"])
+def test_units_go_while_the_network_trains(scope):
+    model = cases.MODELS["handwritten"]()
+    graph = trace(model, *model.init(jax.random.key(0)), cases.SHAPE)
+    making = lambda densities: removable_units(graph, densities, scope=scope)  # noqa: E731
+    changing = topology.gradual(making, 0.4, begin=2, end=6, every=2)
+    learner = learners.sparse(learners.supervised(model, optax.sgd(0.1)), changing)
+    step = jax.jit(learner.step)
+    state = learner.init(jax.random.key(0))
+    dense, batch = masks.ones(state.params), jax.tree.map(jnp.asarray, cases.examples(4))
+    for index in range(7):
+        state, _ = step(state, dense, batch, jax.random.key(index))
+    (alive,) = units_kept(graph, state.model_state.mask).values()
+    assert int(alive.sum()) == 2
 
 
 def test_bad_input_says_what_and_how():

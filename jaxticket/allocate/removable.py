@@ -8,6 +8,7 @@ smaller.
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -82,7 +83,9 @@ def removable_units(
 
     def schedule(mask: Mask, levels: int) -> list[Counts]:
         _check_prunable(graph, mask)
-        sizes = {name: int(on.sum()) for name, on in units_kept(graph, mask).items()}
+        # Also where everything around is being compiled.
+        with jax.ensure_compile_time_eval():
+            sizes = {name: int(on.sum()) for name, on in units_kept(graph, mask).items()}
         wanted = {"units": sum(sizes.values())} if together else _named(sizes)
         least = len(sizes) if together else 1
         kept = {name: totals(rate, number, levels) for name, number in wanted.items()}
