@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -57,7 +57,7 @@ def parse(
         raise unknown("preset", name, presets)
     default = presets[name]
     with refusals(program):
-        config = tyro.cli(
+        return tyro.cli(
             type(default),
             args=words,
             default=default,
@@ -65,23 +65,6 @@ def parse(
             prog=program,
             registry=command_line_registry(),
         )
-    _check_network(presets, config)
-    return config
-
-
-def _check_network(presets: Mapping[str, Any], config: Any) -> None:
-    """Refuses a published protocol for a network that it was not published for."""
-    if not config.preset.startswith("paper"):
-        return
-    network = presets[config.preset].model
-    if config.model == network:
-        return
-    other = [n for n, p in presets.items() if n.startswith("paper") and p.model == config.model]
-    fix = f"--preset {other[0]}" if other else "the numbers one by one, with another preset"
-    raise TicketError(
-        f"--model {config.model}: got it with --preset {config.preset}, whose steps, rates and "
-        f"pruning were published for {network}; give {fix}"
-    )
 
 
 def run_main(main: Callable[[], int]) -> None:

@@ -1,6 +1,7 @@
 """What every experiment lets one choose: a recipe, and how much of it is run, where and how."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -156,6 +157,27 @@ def check_configuration(config: Configuration) -> None:
         raise TicketError(f"--seed: got {config.seed}, expected 0 to {2**32 - 1}")
     if not config.keep_every >= 0:
         raise TicketError(f"--keep-every: got {config.keep_every}, expected seconds, 0 or more")
+
+
+def check_published(presets: Mapping[str, Configuration], config: Configuration) -> None:
+    """Refuses a published protocol for a network that it was not published for.
+
+    Args:
+      presets: of the experiment, by name.
+      config: what was chosen.
+
+    Raises:
+      TicketError: naming the preset of that network, if there is one.
+    """
+    network = presets[config.preset].model
+    if not config.preset.startswith("paper") or config.model == network:
+        return
+    other = [n for n, p in presets.items() if n.startswith("paper") and p.model == config.model]
+    fix = f"--preset {other[0]}" if other else "the numbers one by one, with another preset"
+    raise TicketError(
+        f"--model {config.model}: got it with --preset {config.preset}, whose steps, rates and "
+        f"pruning were published for {network}; give {fix}"
+    )
 
 
 def check_positive(**sizes: int) -> None:

@@ -13,7 +13,12 @@ from rich.console import Console, RenderableType
 
 from experiments.common.command_line import parse
 from experiments.common.compilation import use_compilation_cache
-from experiments.common.configuration import Configuration, Reading, check_configuration
+from experiments.common.configuration import (
+    Configuration,
+    Reading,
+    check_configuration,
+    check_published,
+)
 from experiments.common.disk import check_disk, predict
 from experiments.common.distributed import check_hosts, join
 from experiments.common.going_on import Further, go_on
@@ -154,6 +159,7 @@ def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any
     """Reads and checks the command line, opens the run that it names, and makes JAX as it says."""
     program = f"python -m experiments.{experiment.name}"
     config = parse(experiment.presets, program, experiment.description, arguments)
+    check_published(experiment.presets, config)
     check_verify(experiment.name, config)
     _check_keep(experiment, config)
     source = None
