@@ -303,7 +303,7 @@ def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":
     from jaxticket import plots
 
     del result
-    arms = [arm for arm in ("ticket", "reinit", "shuffle") if arm in results["arm"]]
+    arms = [arm for arm in DEFAULT_ARMS if arm in results["arm"]]
     return {
         "rewinding": plots.variants_against_density(results, arms=arms),
         "instability": plots.instability_against_density(results),
