@@ -89,6 +89,9 @@ one such as runs/lenet/<hash>
     _check_entries(path / "environment.json", "starts", environment["starts"], _IN_A_START)
     module = _module(path, config["experiment"])
     command = _command(path, module, config)
+    results = read_results(path / "results.nc", name)
+    # The first figure of one search shows all that its paper draws; of a sweep, one measure.
+    most = 2 if "variant" in results.dims else 1
     # Modules say what was tried at default size; of other sizes it says nothing.
     tried = {} if " --" in command else getattr(module, "TRIED", {})
     return FinishedRun(
@@ -99,8 +102,8 @@ one such as runs/lenet/<hash>
         command=command,
         starts=environment["starts"],
         summary=_with_tried(summary, tried),
-        results=read_results(path / "results.nc", name),
-        figures=_figures(path, config["experiment"], summary.get("figures", [])),
+        results=results,
+        figures=_figures(path, config["experiment"], summary.get("figures", []), most),
         path=path,
     )
 
@@ -187,11 +190,11 @@ def _paper(docstring: str) -> str:
     return " ".join(found[1].split()) if found else ""
 
 
-def _figures(path: Path, experiment: str, listed: list[str]) -> list[Path]:
-    """Finds the two figures that are listed first, else those that are named as main ones are."""
+def _figures(path: Path, experiment: str, listed: list[str], most: int) -> list[Path]:
+    """Finds the figures that are listed first, else those that are named as main ones are."""
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise TicketError(f"{path / 'summary.json'}: figures is no list of names; restore the file")
-    names = [Path(name).stem for name in listed[:2]] or ["tickets", experiment]
+    names = [Path(name).stem for name in listed[:most]] or ["tickets", experiment]
     files = [path / "figures" / f"{name}.png" for name in dict.fromkeys(names)]
     gone = [file for file in files if listed and not file.is_file()]
     if gone:
