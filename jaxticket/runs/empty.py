@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxticket.runs.forms import check_form, check_text
 
-FORM = [{"path": [str], "dtype": str, "shape": [int]}]
+FORM: list[Any] = [{"path": [str], "dtype": str, "shape": [int]}]
 """What a step says of them."""
 
 
