@@ -230,7 +230,7 @@ def _moments(problem: Problem, percent: float) -> list[Claim]:
     compared = sorted(set(steps) & {step.at(problem.steps_an_epoch) for step in plain})
     source = "this project's own question; 1912.05671 does not say what becomes of momentum"
     return [
-        sweeps.alike(
+        sweeps.unchanged(
             sweeps.Cell(f"{_name(k)} with moments"), sweeps.Cell(_name(k)), percent, 0.01, source
         )
         for k in compared

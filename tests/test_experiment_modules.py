@@ -147,16 +147,8 @@ def empty_results(problem, variants):
     arms, levels, replicates = list(problem.config.arms), problem.config.levels, 3
     names = list(variants or {"": None})
     shape = len(names), len(arms), levels, replicates
-    scopes = [
-        "layerwise" if "layerwise" in name else "global" if "global" in name else None
-        for name in names
-    ]
-    densities = [
-        problem._replace(
-            config=dataclasses.replace(problem.config, scope=scope or problem.config.scope)
-        ).densities()
-        for scope in scopes
-    ]
+    chosen = [one and one.allocation for one in (variants or {"": None}).values()]
+    densities = [problem.densities(allocation) for allocation in chosen]
     dims = ("variant", "arm", "level", "replicate")
     curves = {
         name: ((*dims, "step"), np.full((*shape, 2), 0.5))

@@ -12,6 +12,7 @@ from matplotlib.container import ErrorbarContainer
 from rich.console import Console
 
 from experiments import regurgitation
+from experiments.common import sweeps
 from experiments.common.instability import Barriers
 from experiments.common.undefined import undefined_pairs
 from experiments.regurgitation import advantage, successive
@@ -62,7 +63,7 @@ def test_no_better_and_unchanged_say_their_tolerance_and_side():
     assert no_better.test(results(0.9, 0.804, 0.8, 0.8)).holds
     assert not no_better.test(results(0.9, 0.806, 0.8, 0.8)).holds
     assert no_better.test(results(0.9, 0.7, 0.8, 0.8)).holds
-    unchanged = advantage.unchanged(REPELLED_REINIT, REINIT, PERCENT, 0.01, "source")
+    unchanged = sweeps.unchanged(REPELLED_REINIT, REINIT, PERCENT, 0.01, "source")
     for accuracy, holds in ((0.809, True), (0.791, True), (0.811, False), (0.789, False)):
         assert unchanged.test(results(0.9, 0.8, 0.8, accuracy)).holds is holds
 

@@ -12,8 +12,8 @@ import searches
 from test_compaction import NETWORKS, evaluated, made
 
 from jaxticket import MaskError, TicketError, learners, masks, runs, topology
-from jaxticket.allocate import removable_units, units_kept
-from jaxticket.structure import compact, kept_of, trace
+from jaxticket.allocate import removable_units
+from jaxticket.structure import compact, kept_of, trace, units_kept
 from jaxticket.types import Model
 
 QUICK = ("handwritten", "passed", "residual")

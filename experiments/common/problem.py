@@ -8,6 +8,7 @@ import jax
 
 from experiments.common.configuration import Configuration
 from jaxticket import data, prune, recipes
+from jaxticket.allocate import Allocation, Counts
 from jaxticket.imp import Variant
 from jaxticket.masks import ones
 from jaxticket.population import Plan
@@ -49,13 +50,20 @@ class Problem(NamedTuple):
         costs = self._multiplications() if config.scope == "multiplications" else None
         return make_allocation(config, self.shapes, costs)
 
-    def densities(self) -> list[float]:
-        """Lists what the levels keep, in percent to three digits, as allocation schedules it."""
-        dense = ones(self.shapes, make_prunable(self.config))
-        counts = prune.schedule(
-            self.allocation(), dense, self.config.levels, empty_layers=self.config.empty_layers
-        )
-        kept = [sum(level.values()) for level in counts]
+    def schedule(self, allocation: Allocation | None = None) -> tuple[Counts, ...]:
+        """Lists what levels keep, in the terms of the allocation, the configuration's if `None`.
+
+        Raises:
+          TicketError: for a schedule that does not fit the network.
+        """
+        config = self.config
+        chosen = self.allocation() if allocation is None else allocation
+        dense = ones(self.shapes, make_prunable(config))
+        return prune.schedule(chosen, dense, config.levels, empty_layers=config.empty_layers)
+
+    def densities(self, allocation: Allocation | None = None) -> list[float]:
+        """Lists what the levels keep, in percent to three digits, as `schedule` has it."""
+        kept = [sum(counts.values()) for counts in self.schedule(allocation)]
         return [float(f"{100 * number / kept[0]:.3g}") for number in kept]
 
     def _multiplications(self) -> dict[str, int]:
@@ -109,6 +117,5 @@ def make_problem(
         plan=Plan("map"),
     )
     protocol.boundaries(config.rewind_step.at(problem.steps_an_epoch))
-    dense = ones(shapes, make_prunable(config))
-    prune.schedule(problem.allocation(), dense, config.levels, empty_layers=config.empty_layers)
+    problem.schedule()
     return problem

@@ -110,17 +110,28 @@ def as_good(first: Cell, second: Cell, percent: float, tolerance: float, source:
     )
 
 
-def alike(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
-    """Claims that two cells are as accurate as each other, to a tolerance stated first."""
+def unchanged(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
+    """Claims that two are equally accurate, to a tolerance.
+
+    Args:
+      first: networks.
+      second: other networks.
+      percent: the density.
+      tolerance: what still counts as equal, a fraction.
+      source: of the claim.
+
+    Returns:
+      The claim.
+    """
 
     def judge(one: np.ndarray, other: np.ndarray) -> Evidence:
         return by_interval(one - other, lambda interval: abs(interval.mean) <= tolerance)
 
     return Claim(
-        f"{first.slug}-alike-{second.slug}-{percent:g}",
-        f"at {percent:g} %, {first} and {second} are as accurate as each other",
+        f"{first.slug}-as-{second.slug}-{percent:g}",
+        f"at {percent:g} %, {first} is as accurate as {second}",
         source,
-        f"mean difference within ±{tolerance:.1%}",
+        f"mean difference within {tolerance:.1%}",
         exact=False,
         test=judged(judge, first.at(percent), second.at(percent)),
     )

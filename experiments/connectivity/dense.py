@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.undefined import SUFFIX, undefined_at
@@ -11,7 +12,7 @@ from experiments.connectivity.statistics import STATISTICS, Measuring
 from jaxticket.analysis import (
     Fitting,
     Networks,
-    align,
+    align_pairs,
     barriers,
     curve_barriers,
     network_outputs,
@@ -119,7 +120,7 @@ def _same_start(result: Result, name: str) -> tuple[Networks, Networks]:
 
 
 def _aligned(problem: Any, mine: Measuring, first: Networks, second: Networks) -> Networks:
-    """Aligns each second network with its first; assignments are solved on the host, one by one."""
+    """Aligns each second network with its first."""
     objective: Any = mine.learner.objective
     key = jax.random.key(problem.config.seed)
     shapes = jax.eval_shape(mine.learner.init, key)
@@ -128,11 +129,9 @@ def _aligned(problem: Any, mine: Measuring, first: Networks, second: Networks) -
     model = Model(init=mine.learner.init, apply=objective.apply)
     graph = trace(model, shapes.params, shapes.model_state, size)
     number = jax.tree.leaves(first)[0].shape[0]
-    found = {}
-    for r in range(number):
-        one, other = (jax.tree.map(lambda leaf, r=r: leaf[r], all_) for all_ in (first, second))
-        found[f"aligned {r}"] = align(graph, one, other, derive(key, "align", r))
-    return together(found)
+    keys = jnp.stack([derive(key, "align", r) for r in range(number)])
+    found = align_pairs(graph, first, second, keys)
+    return Networks(found.params, found.model_state)
 
 
 def _curves(problem: Any, mine: Measuring, first: Networks, second: Networks) -> dict[str, Any]:

@@ -48,7 +48,6 @@ from experiments.regurgitation.advantage import (
     advantage_falls,
     if_advantage,
     no_better,
-    unchanged,
 )
 from experiments.regurgitation.choices import DEFAULT, PRESETS, check
 from experiments.regurgitation.searches import beyond, variants
@@ -109,7 +108,7 @@ def _at(percent: float) -> list[Claim]:
             advantage_falls(ticket, reinitialised, repelled, repelled_reinit, percent, MAENE)
         ),
         undecided_without(no_better(repelled, repelled_reinit, percent, TOLERANCE, MAENE)),
-        unchanged(repelled_reinit, reinitialised, percent, 2 * TOLERANCE, MAENE),
+        sweeps.unchanged(repelled_reinit, reinitialised, percent, 2 * TOLERANCE, MAENE),
         undecided_without(sweeps.as_good(attracted, ticket, percent, TOLERANCE, MAENE)),
     ]
 

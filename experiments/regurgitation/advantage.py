@@ -6,7 +6,7 @@ import xarray
 from experiments.common.judging import judged
 from experiments.common.sweeps import Cell
 from jaxticket.analysis import Claim, mean_interval
-from jaxticket.analysis.claims import Evidence, at_least, by_interval, greater, not_computable
+from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
 
 
 class Search(Cell):
@@ -71,33 +71,6 @@ def no_better(first: Cell, second: Cell, percent: float, tolerance: float, sourc
         f"at {percent:g} %, {first} is no more accurate than {second}",
         source,
         f"mean of {second} - {first} ≥ -{tolerance:.1%}",
-        exact=False,
-        test=judged(judge, first.at(percent), second.at(percent)),
-    )
-
-
-def unchanged(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
-    """Claims that two are equally accurate, to a tolerance.
-
-    Args:
-      first: networks.
-      second: other networks.
-      percent: the density.
-      tolerance: what still counts as equal, a fraction.
-      source: of the claim.
-
-    Returns:
-      The claim.
-    """
-
-    def judge(one: np.ndarray, other: np.ndarray) -> Evidence:
-        return by_interval(one - other, lambda interval: abs(interval.mean) <= tolerance)
-
-    return Claim(
-        f"{first.slug}-as-{second.slug}-{percent:g}",
-        f"at {percent:g} %, {first} is as accurate as {second}",
-        source,
-        f"mean difference within {tolerance:.1%}",
         exact=False,
         test=judged(judge, first.at(percent), second.at(percent)),
     )

@@ -10,7 +10,7 @@ from jaxticket.allocate.n_of_m import n_of_m
 from jaxticket.allocate.per_output import per_output
 from jaxticket.allocate.proportional import apportion, proportional
 from jaxticket.allocate.rates import Rate
-from jaxticket.allocate.removable import removable_units, units_kept
+from jaxticket.allocate.removable import removable_units
 from jaxticket.allocate.smart_ratio import smart_ratio
 from jaxticket.allocate.structures import blocks, units
 
@@ -36,5 +36,4 @@ __all__ = [
     "totals",
     "uniform",
     "units",
-    "units_kept",
 ]

@@ -18,8 +18,8 @@ from jaxticket.allocate.leaves import map_prunable
 from jaxticket.allocate.rates import Rate, check_rates
 from jaxticket.errors import MaskError, TicketError, unknown
 from jaxticket.masks.basic import leaves_by_path
-from jaxticket.structure.graph import Graph, Group
-from jaxticket.structure.units import mask_of, members_in, score_units
+from jaxticket.structure.graph import Graph
+from jaxticket.structure.units import mask_of, members_in, score_units, units_kept
 from jaxticket.types import Mask, Scores
 
 SCOPES = ("layerwise", "global")
@@ -114,32 +114,6 @@ def removable_units(
         return _named(numbers) | {"units": sum(numbers.values(), start=jnp.int32(0))}
 
     return Allocation(schedule, select, kept)
-
-
-def units_kept(graph: Graph, mask: Mask) -> dict[str, Bool[Array, " units"]]:
-    """Finds the units that have a weight left.
-
-    Args:
-      graph: from `structure.trace`.
-      mask: possibly traced; leaves that are None say nothing.
-
-    Returns:
-      `bool[units]` by the group's name.
-
-    Example: see `removable_units`.
-    """
-    leaves = dict(leaves_by_path(mask))
-    return {group.name: _alive(group, leaves) for group in graph.groups}
-
-
-def _alive(group: Group, leaves: Mapping[str, Any]) -> Bool[Array, " units"]:
-    alive = jnp.zeros(group.size, bool)
-    for member in members_in(group, leaves):
-        leaf = jnp.asarray(leaves[member.path])
-        others = tuple(axis for axis in range(leaf.ndim) if axis != member.axis)
-        ours = np.flatnonzero(member.units >= 0)
-        alive = alive.at[member.units[ours]].max(jnp.any(leaf, axis=others)[ours])
-    return alive
 
 
 def _worth(

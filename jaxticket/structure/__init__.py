@@ -6,7 +6,7 @@ from jaxticket.structure.graph import Graph, Group, Member, trace
 from jaxticket.structure.inputs import layer_inputs
 from jaxticket.structure.multiplications import multiplications
 from jaxticket.structure.sparse import from_bcoo, to_bcoo
-from jaxticket.structure.units import Kept, all_units, mask_of, score_units, zeroed
+from jaxticket.structure.units import Kept, all_units, mask_of, score_units, units_kept, zeroed
 
 __all__ = [
     "Compacted",
@@ -25,5 +25,6 @@ __all__ = [
     "score_units",
     "to_bcoo",
     "trace",
+    "units_kept",
     "zeroed",
 ]

@@ -108,6 +108,33 @@ def mask_of(graph: Graph, mask: Mask, kept: Kept) -> Mask:
     return jax.tree.unflatten(jax.tree.structure(mask), alive.values())
 
 
+def units_kept(graph: Graph, mask: Mask) -> dict[str, Bool[Array, " units"]]:
+    """Finds the units that have a weight left, in the middle of compiled code too.
+
+    Of a mask of whole units these are those of `kept_of`, which reads any mask, on the host.
+
+    Args:
+      graph: from `trace`.
+      mask: possibly traced; leaves that are None say nothing.
+
+    Returns:
+      `bool[units]` by the group's name.
+
+    Example:
+      >>> from jaxticket import masks
+      >>> from jaxticket.models import mlp
+      >>> from jaxticket.structure import trace
+      >>> model = mlp((2, 1, 1), widths=(3,), outputs=1)
+      >>> params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+      >>> graph = trace(model, params, model_state, (2, 1, 1))
+      >>> kept = {"hidden_0/kernel": np.array([True, False, True])}
+      >>> units_kept(graph, mask_of(graph, masks.ones(params), kept))["hidden_0/kernel"].tolist()
+      [True, False, True]
+    """
+    leaves = dict(leaves_by_path(mask))
+    return {group.name: _alive(group, leaves) for group in graph.groups}
+
+
 def zeroed(graph: Graph, params: Params, kept: Kept) -> Params:
     """Sets everything of the units that are not kept to zero, biases and scales included.
 
@@ -161,6 +188,16 @@ def check_kept(graph: Graph, kept: Kept) -> None:
 def members_in(group: Group, leaves: Mapping[str, Any]) -> Iterator[Member]:
     """Members among some leaves of the params."""
     return (m for m in group.members if m.tree == "params" and m.path in leaves)
+
+
+def _alive(group: Group, leaves: Mapping[str, Any]) -> Bool[Array, " units"]:
+    alive = jnp.zeros(group.size, bool)
+    for member in members_in(group, leaves):
+        leaf = jnp.asarray(leaves[member.path])
+        others = tuple(axis for axis in range(leaf.ndim) if axis != member.axis)
+        ours = np.flatnonzero(member.units >= 0)
+        alive = alive.at[member.units[ours]].max(jnp.any(leaf, axis=others)[ours])
+    return alive
 
 
 def _spread(member: Member, kept: Any, leaves: Mapping[str, Any]) -> Any:
