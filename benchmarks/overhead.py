@@ -1,7 +1,8 @@
 """What does a ticket cost beyond unmasked steps? Masks, and the rest of an IMP run.
 
-Masks: the library's step against the same step written by hand without masks, and with the least
-masking that keeps pruned weights at zero, all under the same plan, in the same rounds.
+Masks: the library's step against its own where nothing is prunable, against the same step written
+by hand without masks, and with the least masking that keeps pruned weights at zero, all under the
+same plan, in the same rounds.
 
 The rest: the search of `experiments.lenet` (LeNet-300-100, five arms, checkpoints) is run as a
 whole once a round, with fewer levels. Its ledger gives the seconds by phase. All but compiling grow
@@ -14,6 +15,7 @@ Command: `python -m benchmarks.overhead`
 
 import dataclasses
 
+import jax
 import numpy as np
 from rich.console import Console
 
@@ -109,7 +111,9 @@ def add_masks(config: Config, findings: Findings, console: Console) -> None:
         networks = make_networks(problem, tickets, config.density, config.seed)
         plan = Plan.auto(tickets)
         ours, _ = library(problem, networks, plan, steps)
-        sides = [ours] + [
+        nothing = networks._replace(masks=jax.tree.map(lambda leaf: None, networks.masks))
+        unpruned, _ = library(problem, nothing, plan, steps, "jaxticket, nothing prunable")
+        sides = [ours, unpruned] + [
             by_hand(problem, networks, plan, steps, masked=masked) for masked in (False, True)
         ]
         seconds = interleave(sides, config.rounds).seconds

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from benchmarks.common.library import compile_program
-from benchmarks.common.networks import batch_indices
+from benchmarks.common.networks import draw_batches
 from benchmarks.common.problems import Problem
 from benchmarks.common.timing import Contender
 from jaxticket.population import Plan, pad
@@ -148,6 +148,8 @@ def by_hand(
 ) -> Contender:
     """Makes the contender that trains by a hand-written scan under the library's plan.
 
+    The order of the examples is drawn in the program, as the library's is: it is no part of masks.
+
     Args:
       problem: what is trained.
       networks: all tickets.
@@ -161,18 +163,18 @@ def by_hand(
     train = make_training(problem, forward_of(problem), masked=masked)
 
     def train_one(network: Any, images_and_labels: Any) -> Any:
-        (params, model_state, opt_state), mask, order = network
+        (params, model_state, opt_state), mask, key = network
+        order = draw_batches(problem, key, steps)
         trained, metrics = train(params, model_state, opt_state, mask, *images_and_labels, order)
-        return (trained, mask, order), metrics
+        return (trained, mask, key), metrics
 
     state = networks.states
-    indices = batch_indices(problem, networks, steps)
     population = (
         (state.params, state.model_state, state.opt_state),
         networks.masks,
-        indices,
+        networks.keys,
     )
-    population = pad(population, plan.padded(len(indices)))
+    population = pad(population, plan.padded(len(networks.keys)))
     program = compile_program(train_one, plan, population, tuple(problem.train))
     name = "masked by hand" if masked else "unmasked by hand"
     return Contender(name, lambda: program.place(population), program.call, program.compile_seconds)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from benchmarks.common.problems import Problem
 from jaxticket import masks
@@ -79,14 +80,26 @@ def batch_indices(problem: Problem, networks: Networks, steps: int) -> np.ndarra
     Returns:
       `int32[tickets, steps, batch]`.
     """
+    one = functools.partial(draw_batches, problem, steps=steps)
+    return np.asarray(jax.jit(jax.vmap(one))(networks.keys))
+
+
+def draw_batches(problem: Problem, key: PRNGKeyArray, steps: int) -> jax.Array:
+    """Lists the examples of one network's batches.
+
+    Args:
+      problem: gives the number of examples and the batch size.
+      key: the network's.
+      steps: how many batches.
+
+    Returns:
+      `int32[steps, batch]`.
+    """
     number, size = len(problem.train.labels), problem.setting.batch_size
     an_epoch = number // size
-    draw = jax.jit(
-        jax.vmap(functools.partial(epoch_order, number=number), in_axes=(0, None)),
-    )
-    epochs = [np.asarray(draw(networks.keys, epoch)) for epoch in range(-(-steps // an_epoch))]
-    batches = [order[:, : an_epoch * size].reshape(-1, an_epoch, size) for order in epochs]
-    return np.concatenate(batches, axis=1)[:, :steps]
+    epochs = [epoch_order(key, epoch, number) for epoch in range(-(-steps // an_epoch))]
+    batches = [order[: an_epoch * size].reshape(an_epoch, size) for order in epochs]
+    return jnp.concatenate(batches)[:steps]
 
 
 def make_judge(problem: Problem) -> Callable[[Any, Any, Any], dict[str, np.ndarray]]:

@@ -48,7 +48,13 @@ def begin(
       (4,)
     """
     number = number_of(data["train"])
-    order = epoch_order(key, start // protocol.steps_an_epoch(number), number)
+    epoch, place = jnp.divmod(jnp.asarray(start), protocol.steps_an_epoch(number))
+    # The first step of an epoch draws its order itself, and drawing costs more than a step.
+    order = jax.lax.cond(
+        place == 0,
+        lambda: jnp.zeros(number, jnp.int32),
+        lambda: epoch_order(key, epoch, number),
+    )
     return Training(state, criterion.init(state.params), order)
 
 
