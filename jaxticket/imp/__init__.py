@@ -2,8 +2,9 @@
 
 from jaxticket.imp.checking import check_variants
 from jaxticket.imp.monitor import ContractError
+from jaxticket.imp.progress import Progress
 from jaxticket.imp.scoring import Scoring, draw_scoring
-from jaxticket.imp.search import Progress, find_tickets
+from jaxticket.imp.search import find_tickets
 from jaxticket.imp.variants import DEFAULT, Pruning, Retraining, Variant
 
 __all__ = [

@@ -135,7 +135,7 @@ def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
 
     On a CPU as many as the ticket, so that one compilation serves both.
     """
-    state_bytes = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(origin.rewound))
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(origin.rewound))
     number = setup.lineages.number
     size = setup.plan.control_chunk(number, state_bytes // number)
     return min(size, max(setup.plan.padded(missing), setup.ticket_size))

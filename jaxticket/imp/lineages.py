@@ -105,7 +105,7 @@ def make_lineages(
     levels: int,
     protocol: Protocol,
     *,
-    empty_layers: bool = False,
+    empty_layers: bool,
 ) -> Lineages:
     """Checks a sweep and lays it out as one population.
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +20,7 @@ from jaxticket.imp.examples import check_data
 from jaxticket.imp.kept import check_kept
 from jaxticket.imp.lineages import Lineages, make_lineages
 from jaxticket.imp.monitor import monitor
+from jaxticket.imp.progress import Progress, count_networks, make_teller
 from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
 from jaxticket.imp.setup import Setup
@@ -40,28 +40,10 @@ from jaxticket.learners.family import Family, as_family
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
-from jaxticket.records import Memory, Record, Result, Store
+from jaxticket.records import Memory, Result, Store
 from jaxticket.rewind import Action, rewind
 from jaxticket.trainer import Trainer, trainer
 from jaxticket.types import Batch, Data, Mask
-
-
-class Progress(NamedTuple):
-    """What is told at every evaluation, and every few seconds in between.
-
-    Attributes:
-      arm: the arm of the first network in training.
-      level: its level.
-      done: network-steps made so far, those of an earlier call that was resumed included.
-      total: network-steps of the whole run.
-      metrics: the newest metrics, `float32[P]` each.
-    """
-
-    arm: str
-    level: int
-    done: int
-    total: int
-    metrics: dict[str, np.ndarray]
 
 
 def find_tickets(
@@ -215,7 +197,7 @@ def _search(
     with setup.ledger.phase("checkpoint"):
         origin, records = store.load(setup.template())
         check_kept(setup, origin, records)
-    resumed = _networks(setup, records)
+    resumed = count_networks(setup, records)
     train = make_trainer(
         repelling(setup.family),
         setup.criterion,
@@ -223,10 +205,10 @@ def _search(
         ledger=setup.ledger,
         keeper=store.partway,
     )
-    tell, check = _teller(setup, records, on_progress), monitor(setup)
+    tell, check = make_teller(setup, records, on_progress), monitor(setup)
     origin = train_tickets(setup, train, dense, origin, records, store, tell, check)
     train_controls(setup, train, origin, records, store, tell, check)
-    setup.ledger.networks += _networks(setup, records) - resumed
+    setup.ledger.networks += count_networks(setup, records) - resumed
     schedules, size = setup.lineages.schedules, sum(masks.sizes(dense).values())
     return Result(setup.arms, setup.levels, setup.replicates, schedules, size, origin, records)
 
@@ -278,34 +260,3 @@ def _draw_all(lineages: Lineages, data: Data, keys: jax.Array) -> Batch:
     drawn = {scoring: draw_scoring(scoring, data["train"], keys) for scoring in wanted}
     each = [drawn[scoring or wanted[0]] for scoring in lineages.scorings]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
-
-
-def _networks(setup: Setup, records: list[Record]) -> int:
-    """Counts the networks that were trained; lineages share dense ones."""
-    sizes = [len(record.arms) for record in records if record.levels[0]]
-    dense = len(setup.lineages.dense_lineages) if len(sizes) < len(records) else 0
-    return sum(sizes) + dense
-
-
-Teller = Callable[[str, int, int, dict[str, np.ndarray]], None]
-
-
-def _teller(setup: Setup, records: list[Record], on_progress: Callable[[Progress], None]) -> Teller:
-    """Counts network-steps for the progress callback."""
-    lineages, whole = setup.lineages, setup.protocol.steps
-    dense, once = whole * len(lineages.dense_lineages), int((whole - lineages.begins).sum())
-    total = dense + len(setup.arms) * (setup.levels - 1) * once
-    done = sum(
-        whole - int(lineages.begins[lineages.place(name.variant, name.replicate)])
-        for record in records
-        for name in record.coordinates
-        if name.level
-    )
-    done += dense if records else 0
-
-    def tell(arm: str, level: int, steps: int, metrics: dict[str, np.ndarray]) -> None:
-        nonlocal done
-        done += steps
-        on_progress(Progress(arm, level, done, total, metrics))
-
-    return tell

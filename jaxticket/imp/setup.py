@@ -78,13 +78,13 @@ class Setup(NamedTuple):
             )
 
         branches = [by(*pruner[:3]) for pruner in self.lineages.pruners]
-        return branches[0]() if len(branches) == 1 else jax.lax.switch(pruner, branches)
+        return jax.lax.switch(pruner, branches)
 
     def moments(self, restart: Callable[[bool], Any], chosen: Any) -> Any:
         """Restarts with or without moments, as the lineage chose."""
         if self.lineages.moments.all() or not self.lineages.moments.any():
             return restart(bool(self.lineages.moments.all()))
-        return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), restart(True), restart(False))
+        return choose(chosen, restart(True), restart(False))
 
     def begins(self, rows: Any = slice(None)) -> Any:
         """Gives the steps at which networks begin, `()` if it is the same one for all."""
@@ -128,3 +128,21 @@ def make_record(coordinates: list[Coordinate], trained: Trained, mask: Any) -> R
         model_state=trained.training.learner.model_state,
         observed=trained.training.observed,
     )
+
+
+def choose(condition: Any, one: Any, other: Any) -> Any:
+    """Takes one tree where a condition holds, and another where not.
+
+    Args:
+      condition: `bool[]`, may be traced.
+      one: where it holds.
+      other: of the same structure.
+
+    Returns:
+      The tree.
+
+    Example:
+      >>> int(choose(jnp.array(False), {"w": 1}, {"w": 2})["w"])
+      2
+    """
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)

@@ -1,78 +1,20 @@
 """The ticket: level after level, all replicates at once."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxticket.allocate.base import Counts
-from jaxticket.criteria.base import Evidence
 from jaxticket.imp.monitor import Monitor, checked, kept_source, source_of
+from jaxticket.imp.next_masks import gather_pruned, prune_one
 from jaxticket.imp.pruned import PrunedLevel, check_pruned
 from jaxticket.imp.repelling import repeller
+from jaxticket.imp.restarts import gather_restarts, restart_one
 from jaxticket.imp.setup import Setup, make_record
-from jaxticket.learners.base import Learner
 from jaxticket.records import Coordinate, Dropped, Origin, Record, Store
-from jaxticket.rewind import rewind
 from jaxticket.trainer import Networks, Trainer
-from jaxticket.types import Mask, Params
-
-
-class Pruned(NamedTuple):
-    """What the mask of one network of a ticket is made from.
-
-    Attributes:
-      evidence: what its criterion is given; `final` and `model_state` are those before pruning.
-      mask: the mask of the level before.
-      counts: what the level keeps.
-      observed: what the criteria observed of the training before.
-      pruner: of its lineage.
-      hyperparameters: of its lineage.
-      dense: params, model state and observations of the trained dense network; `()` if no lineage
-        prunes at once.
-      rewound: params and model state at the rewind step; `()` if no lineage prunes there.
-      oneshot: whether its lineage prunes at once.
-      at_start: whether its lineage prunes before training.
-    """
-
-    evidence: Evidence
-    mask: Mask
-    counts: Any
-    observed: Any
-    pruner: Any
-    hyperparameters: Any
-    dense: Any
-    rewound: Any
-    oneshot: Any
-    at_start: Any
-
-
-class Restart(NamedTuple):
-    """What one pruned network of a ticket is trained again from.
-
-    Attributes:
-      origin: of its lineage.
-      trained: params and model state before it was pruned.
-      mask: what is left.
-      hyperparameters: of its lineage, for training again.
-      moments: whether it takes the moments of the rewind step.
-      keeps_weights: whether it goes on from the trained weights.
-      keeps_rate: whether it goes on with the last learning rate.
-      action: of its lineage, an index into the run's.
-      keys: for its action and for new initial weights; `()` if all lineages only rewind.
-    """
-
-    origin: Origin
-    trained: Any
-    mask: Mask
-    hyperparameters: Any
-    moments: Any
-    keeps_weights: Any
-    keeps_rate: Any
-    action: Any
-    keys: Any
+from jaxticket.types import Mask
 
 
 def train_tickets(
@@ -111,17 +53,17 @@ def train_tickets(
         origin, done[0] = _train_dense(setup, train, dense, tell)
         store.save_origin(origin)
         _keep(setup, done[0], records, store)
-    prune_all = setup.over(_prune_one(setup), setup.ticket_size)
-    restart_all = setup.over(_restart_one(setup), setup.ticket_size)
+    prune_all = setup.over(prune_one(setup), setup.ticket_size)
+    restart_all = setup.over(restart_one(setup), setup.ticket_size)
     repel = repeller(setup)
     for level in sorted(_to_train(setup, done)):
         kept = level in done
         before = done[level - 1]
         with setup.ledger.phase("prune"):
-            mask, lost = prune_all(_pruned(setup, origin, done[0], before, level))
+            mask, lost = prune_all(gather_pruned(setup, origin, done[0], before, level))
             check_pruned(setup, level, PrunedLevel(mask, lost, done[0], before))
         with setup.ledger.phase("start"):
-            states = restart_all(_restarts(setup, origin, before, mask, level))
+            states = restart_all(gather_restarts(setup, origin, before, mask, level))
             given = repel([done[earlier] for earlier in range(level)], mask)
         networks = Networks(
             states,
@@ -208,10 +150,8 @@ def _from_zero(setup: Setup, rows: np.ndarray) -> Any:
 
 
 def _each_at(snapshots: dict[int, Any], steps: np.ndarray, rows: np.ndarray) -> Any:
-    """Gathers states of different steps along axis 0."""
-    if len(set(steps.tolist())) == 1:
-        return jax.tree.map(lambda leaf: leaf[rows], snapshots[int(steps[0])])
-    pairs = list(zip(steps.tolist(), rows.tolist(), strict=True))
+    """Gathers states, each of its own step, along axis 0."""
+    pairs = zip(steps.tolist(), rows.tolist(), strict=True)
     states = [jax.tree.map(lambda leaf, r=r: leaf[r], snapshots[step]) for step, r in pairs]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
@@ -227,109 +167,3 @@ def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> 
     records.append(record)
     with setup.ledger.phase("checkpoint"):
         store.save(record)
-
-
-def _pruned(setup: Setup, origin: Origin, dense: Record, before: Record, level: int) -> Pruned:
-    """Collects along axis 0 what the masks of a level are made from."""
-    lineages = setup.lineages
-    at_once, at_start = lineages.oneshot.any(), lineages.at_start.any()
-    evidence = Evidence(
-        origin.initial,
-        before.params,
-        setup.level_keys("prune", level),
-        model_state=before.model_state,
-        examples=setup.scoring,
-    )
-    return Pruned(
-        evidence=evidence,
-        mask=before.masks,
-        counts=lineages.counts(level),
-        observed=before.observed,
-        pruner=lineages.pruner,
-        hyperparameters=lineages.hyperparameters,
-        dense=(dense.params, dense.model_state, dense.observed) if at_once else (),
-        rewound=(origin.rewound.params, origin.rewound.model_state) if at_start else (),
-        oneshot=lineages.oneshot,
-        at_start=lineages.at_start,
-    )
-
-
-def _prune_one(setup: Setup) -> Callable[[Pruned], tuple[Mask, Counts]]:
-    """Makes the mask of one network from what its lineage prunes, and counts what is no score."""
-
-    def one(network: Pruned) -> tuple[Mask, Counts]:
-        evidence, mask, observed = network.evidence, network.mask, network.observed
-        final = evidence.final, evidence.model_state
-        if network.dense:
-            final = _choose(network.oneshot, network.dense[:2], final)
-            observed = _choose(network.oneshot, network.dense[2], observed)
-        if network.rewound:
-            final = _choose(network.at_start, network.rewound, final)
-        if network.dense or network.rewound:
-            anew = network.oneshot | network.at_start
-            mask = jax.tree.map(lambda kept: kept | anew, mask)
-        evidence = evidence._replace(final=final[0], model_state=final[1])
-        made, lost = setup.prune(
-            network.pruner, network.hyperparameters, evidence, mask, network.counts, observed
-        )
-        # Of weights that are no numbers nobody expects a score.
-        whole = _all_finite(final)
-        return made, {path: jnp.where(whole, number, 0) for path, number in lost.items()}
-
-    return one
-
-
-def _all_finite(tree: Any) -> Any:
-    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
-
-
-def _restarts(setup: Setup, origin: Origin, before: Record, mask: Mask, level: int) -> Restart:
-    lineages = setup.lineages
-    keys = setup.level_keys("action", level), setup.level_keys("reinit", level)
-    trained = (before.params, before.model_state) if lineages.keeps_weights.any() else ()
-    return Restart(
-        origin._replace(initial=()),
-        trained,
-        mask,
-        lineages.retraining_hyperparameters,
-        lineages.moments,
-        lineages.keeps_weights,
-        lineages.keeps_rate,
-        lineages.action,
-        () if lineages.actions == (rewind,) else keys,
-    )
-
-
-def _restart_one(setup: Setup) -> Callable[[Restart], Any]:
-    """Makes the state that one pruned network trains from, by its lineage's retraining."""
-
-    def one(restart: Restart) -> Any:
-        state = restart.origin.rewound
-        if restart.origin.final:
-            # Only what is not replaced below stays of it: the counts of schedules.
-            state = _choose(restart.keeps_rate, restart.origin.final, state)
-        kept = restart.origin.rewound.params, restart.origin.rewound.model_state
-        if restart.trained:
-            kept = _choose(restart.keeps_weights, restart.trained, kept)
-        state = state._replace(params=kept[0], model_state=kept[1])
-        learner = setup.family(restart.hyperparameters)
-        params = _act(setup, restart, learner, kept[0]) if restart.keys else kept[0]
-        return setup.moments(
-            lambda moments: learner.restart(state, params, restart.mask, moments=moments),
-            restart.moments,
-        )
-
-    return one
-
-
-def _act(setup: Setup, restart: Restart, learner: Learner, kept: Params) -> Params:
-    """Makes of the weights that are left what the lineage's action makes of them."""
-    of_action, of_fresh = restart.keys
-    fresh = learner.init(of_fresh).params
-    given = of_action, kept, fresh, restart.mask
-    return jax.lax.switch(restart.action, setup.lineages.actions, *given)
-
-
-def _choose(condition: Any, one: Any, other: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)

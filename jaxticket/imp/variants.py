@@ -101,7 +101,7 @@ DEFAULT = Variant(
 
 
 def make_schedules(
-    chosen: Mapping[str, Variant], dense: Mask, levels: int, *, empty_layers: bool = False
+    chosen: Mapping[str, Variant], dense: Mask, levels: int, *, empty_layers: bool
 ) -> dict[str, tuple[Counts, ...]]:
     """Lists what every level of every variant keeps.
 
