@@ -1,5 +1,6 @@
 """Arms: the ticket and its controls, each a choice of mask and a choice of weights."""
 
+import difflib
 from typing import Literal, NamedTuple
 
 from jaxticket.errors import TicketError, unknown
@@ -55,6 +56,38 @@ ARMS: dict[str, Arm] = {
 }
 """Every arm by name."""
 
+MASK_1 = (
+    "rewind",
+    "reinit",
+    "reshuffle",
+    "random_signed_constant",
+    "signed_reinit",
+    "signed_reshuffle",
+    "signed_constant",
+)
+"""What kept weights become in 1905.01067, by the names of `jaxticket.rewind`."""
+
+MASK_0 = {"zero": "", "initial": "frozen", "initial_unless_shrunk": "frozen_unless_shrunk"}
+"""What pruned weights become there, by the names of `jaxticket.held`, and what arms are called."""
+
+_REST = {"initial": "the rest frozen", "initial_unless_shrunk": "the rest frozen unless it shrank"}
+
+
+def _crossed(kept: str, pruned: str) -> str:
+    if kept == "rewind":
+        return MASK_0[pruned] or "ticket"
+    return "_".join(filter(None, (kept, MASK_0[pruned])))
+
+
+CROSSED = {(kept, pruned): _crossed(kept, pruned) for kept in MASK_1 for pruned in MASK_0}
+"""The arm of every mask-1 action with every mask-0 action, all of them on the ticket's mask."""
+
+ARMS.update(
+    (name, Arm("ticket", kept, f"{ARMS[kept].question[:-1]}, {_REST[pruned]}?", pruned))
+    for (kept, pruned), name in CROSSED.items()
+    if name not in ARMS
+)
+
 DEFAULT_ARMS = ("ticket", "reinit", "shuffle", "shuffle_reinit", "oneshot")
 """The ticket with the controls without which nothing is a ticket (1803.03635, section 2)."""
 
@@ -76,8 +109,15 @@ def check_arms(names: tuple[str, ...]) -> tuple[str, ...]:
       ('ticket', 'reinit')
     """
     if not names:
-        raise TicketError(f"arms: got none, expected some of {', '.join(ARMS)}")
+        raise TicketError(f"arms: got none, expected some of {', '.join(_alike(''))}, ...")
     for name in names:
         if name not in ARMS:
-            raise unknown("arm", name, ARMS)
+            raise unknown("arm", name, _alike(name))
     return tuple(dict.fromkeys(("ticket", *names)))
+
+
+def _alike(name: str) -> list[str]:
+    """Lists the arms of one action, and of those that cross two only what a name is like."""
+    crossed = [arm for pair, arm in CROSSED.items() if not {"rewind", "zero"} & set(pair)]
+    shown = [arm for arm in ARMS if arm not in crossed]
+    return [*shown, *difflib.get_close_matches(name, crossed, n=2, cutoff=0.7)]

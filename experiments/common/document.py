@@ -101,7 +101,9 @@ run is kept, where its data are, how its networks are shared out). Without `--ou
 - **p** is that of the test that an interval is, and in brackets the one corrected (Holm) for all
   tests of the run; a claim that a mean decides is no test and has none. What holds by itself alone
   is said to hold, *not corrected*.
-- **The paper** is the published number, a dash where the claim records none."""
+- **The paper** is the published number, a dash where the claim records none. It is of the paper's
+  own network, data and length of training, which are larger than those of a default run; what was
+  not read in the paper itself is *unverified*."""
 
 
 def _overview(entries: Sequence[Entry]) -> str:

@@ -34,13 +34,6 @@ class Barriers(NamedTuple):
     undefined_at: np.ndarray
 
 
-def barriers_of(
-    learner: Any, state: Any, pairs: Sequence[tuple[Any, Any]], problem: Any, points: int
-) -> np.ndarray:
-    """Gives the heights that `barriers_between` measures, `float64[pairs]`."""
-    return barriers_between(learner, state, pairs, problem, points).heights
-
-
 def barriers_between(
     learner: Any, state: Any, pairs: Sequence[tuple[Any, Any]], problem: Any, points: int
 ) -> Barriers:

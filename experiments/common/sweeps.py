@@ -77,7 +77,13 @@ def more(first: Cell, second: Cell, percent: float, source: str, paper: str | No
 
 
 def gains_more(
-    first: Cell, control: Cell, second: Cell, other_control: Cell, percent: float, source: str
+    first: Cell,
+    control: Cell,
+    second: Cell,
+    other_control: Cell,
+    percent: float,
+    source: str,
+    paper: str | None = None,
 ) -> Claim:
     """Claims that the first gains more over its control than the second over its own."""
 
@@ -95,10 +101,18 @@ def gains_more(
         "95 % interval of the difference of differences above 0",
         exact=False,
         test=judged(judge, *(cell.at(percent) for cell in cells)),
+        paper=paper,
     )
 
 
-def as_good(first: Cell, second: Cell, percent: float, tolerance: float, source: str) -> Claim:
+def as_good(
+    first: Cell,
+    second: Cell,
+    percent: float,
+    tolerance: float,
+    source: str,
+    paper: str | None = None,
+) -> Claim:
     """Claims that the first is at least as accurate as the second, to a tolerance stated first."""
     return Claim(
         f"{first.slug}-as-good-as-{second.slug}-{percent:g}",
@@ -107,6 +121,7 @@ def as_good(first: Cell, second: Cell, percent: float, tolerance: float, source:
         f"mean difference ≥ -{tolerance:.1%}",
         exact=False,
         test=_compare(percent, first, second, tolerance),
+        paper=paper,
     )
 
 

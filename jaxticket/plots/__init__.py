@@ -4,6 +4,7 @@ The figures stand alone: no window is opened, no backend chosen and no state of
 `matplotlib.pyplot` touched. Whatever a figure lacks can be added to the axes it holds.
 """
 
+from jaxticket.plots.actions import actions_heat_map
 from jaxticket.plots.barriers import (
     barrier_against_gap,
     barrier_against_step,
@@ -39,6 +40,7 @@ __all__ = [
     "Appearance",
     "accuracy_against_density",
     "accuracy_against_share",
+    "actions_heat_map",
     "angles_over_levels",
     "barrier_against_gap",
     "barrier_against_step",

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
+from jaxticket.arms import CROSSED
 from jaxticket.plots.networks import Range, over_replicates
 
 if TYPE_CHECKING:
@@ -64,6 +65,13 @@ APPEARANCES: dict[str, Appearance] = {
     "frozen_unless_shrunk": Appearance("#6699cc", "8"),
 }
 """The look of every arm, by name."""
+
+# Those that cross two actions have the colour of the one and the marker of the other.
+for (_kept, _pruned), _name in CROSSED.items():
+    _first, _second = (
+        APPEARANCES[arm] for arm in (CROSSED[_kept, "zero"], CROSSED["rewind", _pruned])
+    )
+    APPEARANCES.setdefault(_name, Appearance(_first.colour, _second.marker))
 
 
 def appearance(arm: str) -> Appearance:

@@ -82,9 +82,9 @@ def variants_against_density(
 def _label(results: "xarray.Dataset", metric: str | None, step: str) -> str:
     if metric is None:
         return "early-stop step"
-    if step not in _WHERE:
-        raise unknown("step", step, _WHERE)
-    return f"{networks.metric_label(networks.choose_metric(results, metric))}\n{_WHERE[step]}"
+    if step not in WHERE:
+        raise unknown("step", step, WHERE)
+    return f"{networks.metric_label(networks.choose_metric(results, metric))}\n{WHERE[step]}"
 
 
 def instability_against_density(results: "xarray.Dataset") -> Figure:
@@ -118,8 +118,9 @@ def instability_against_density(results: "xarray.Dataset") -> Figure:
     return figure
 
 
-_WHERE = {
+WHERE = {
     "early_stop": "at the early-stop step",
     "start": "before training",
     "end": "after training",
 }
+"""Where a curve is read, in words, by the name of the step."""
