@@ -45,6 +45,7 @@ def reader(module, options=Reading):
         claims=nothing,
         draw=draw,
         variants=lambda problem: pytest.fail("the run's own sweep is read"),
+        beyond=lambda problem: None,
         measure=measure,
     )
 
@@ -186,14 +187,6 @@ def test_only_what_is_measured_must_not_have_been_dropped(made, tmp_path):
     runs.CheckpointStore(copy / "checkpoints", keep="ends").close()
     with pytest.raises(TicketError, match="the params of its ticket were dropped"):
         call(one, "--run", copy, "--out", tmp_path / "ends")
-
-
-@pytest.mark.slow
-def test_universality_says_of_a_run_without_tasks_what_it_is(made):
-    with pytest.raises(TicketError, match=r"its networks know one data set, digits") as caught:
-        call(universality.EXPERIMENT, "--run", made)
-    assert "--scope" not in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def damaged(made, tmp_path, change):

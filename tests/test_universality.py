@@ -160,6 +160,8 @@ def test_claims_about_tasks_that_a_run_lacks_are_not_computable():
         (claiming.permuted_first_layer_differs(("upper",), "permuted", "whole"), "upper"),
         (claiming.across_optimizers("whole", "whole, sgd", "x"), "whole, sgd"),
         (claiming.transferred_beats("reinit", TASKS, "x"), "reinit"),
+        (claiming.transferred_beats("shuffle_reinit", TASKS[:1], "x"), "two tasks"),
+        (claiming.native_at_least_transferred(TASKS[:1], "x"), "two tasks"),
     ):
         found = evidence(claim)
         assert found.holds is None

@@ -145,6 +145,22 @@ def test_scores_of_networks_that_are_no_numbers_end_nobodys_search():
     assert (result.records[-1].diverged_steps() < 0).tolist() == [False, True]
 
 
+def test_a_weight_that_is_no_number_needs_no_score_even_where_the_loss_is_one():
+    """A bias of -inf before a tanh: the loss stays finite, so the network has not diverged."""
+    model = cases.handwritten()
+
+    def init(key):
+        params, state = model.init(key)
+        params["hidden_0"]["bias"] = params["hidden_0"]["bias"].at[0].set(-jnp.inf)
+        return params, state
+
+    learner = learners.supervised(model._replace(init=init), cases.optimizer("sgd"))
+    unsound = lambda params: ~jnp.isfinite(params["hidden_0"]["bias"]).all()  # noqa: E731
+    choices = {"levels": 2, "replicates": 1, "arms": ("ticket",)}
+    result = searches.search(learner=learner, criterion=spoiled(unsound), **choices)
+    assert [record.diverged_steps().tolist() for record in result.records] == [[-1], [-1]]
+
+
 @pytest.mark.slow
 def test_criteria_that_read_data_or_training_prune_in_one_sweep_under_every_plan():
     early = {

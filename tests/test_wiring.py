@@ -214,6 +214,26 @@ def test_more_paths_than_a_float_holds_are_refused_and_counted_in_float64():
     assert found.effective["22"].all()
 
 
+@pytest.mark.parametrize(("depth", "dtype"), [(17, "float32"), (39, "float64")])
+def test_paths_are_counted_exactly_as_long_as_floats_count_by_ones(depth, dtype):
+    """Against Python's integers, up to near the last number of each kind."""
+    generator = np.random.default_rng(3)
+    kept = [np.eye(3, dtype=bool) | (generator.random((3, 3)) < 0.7) for _ in range(depth)]
+    product = np.eye(3, dtype=object)
+    for matrix in kept:
+        product = product @ matrix.astype(int).astype(object)
+    wanted, last = product.sum(), {"float32": 2**24, "float64": 2**53}[dtype]
+    assert last / 100 < wanted < last
+    with jax.enable_x64(dtype == "float64"):
+        model, params = chain(depth, 3, dtype)
+        mask = {name: jnp.asarray(one) for name, one in zip(params, kept, strict=True)}
+        found = paths(objective(model), params, {}, mask, jnp.ones((1, 3), dtype))
+        assert int(found.number) == wanted
+        assert found.number.dtype == dtype
+        # One path more than the last is the last again.
+        assert float(jnp.asarray(last, dtype) + 1) == last
+
+
 def test_paths_that_a_cut_leaves_without_an_input_can_be_too_many_too():
     model, params = chain(45, 10)
     mask = masks.ones(params, masks.matching("*"))

@@ -28,6 +28,7 @@ from experiments.common.reopening import Source, adopt, one_of
 from experiments.common.report import make_console, results_tables
 from experiments.common.searching import lay_out, search_of
 from experiments.common.session import complete, device_line, execute, report, thin
+from experiments.common.training import Training
 from experiments.common.verifying import check_verify, verify
 from jaxticket import data
 from jaxticket.analysis import Claim
@@ -71,9 +72,8 @@ class Experiment:
       settle: `settle(config) -> config` decides what depends on this machine, before the run has
         its hash.
       reads: arms whose trained weights `measure` reads, of a run that is measured; `None` for all.
-      check_source: `check_source(source)` raises a `TicketError` for a run that cannot be measured.
       beyond: `beyond(problem)`, what is trained besides the search that is read of a run; nothing
-        unless said otherwise.
+        unless said otherwise. It raises a `TicketError` for a run that cannot be measured.
     """
 
     name: str
@@ -89,7 +89,6 @@ class Experiment:
     prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
     settle: Callable[[Any], Any] = lambda config: config
     reads: tuple[str, ...] | None = None
-    check_source: Callable[[Source], None] = lambda source: None
     beyond: Callable[[Problem], Further | None] = lambda problem: None
 
 
@@ -119,11 +118,14 @@ def run(
 
     def search(store: Any, on_progress: Callable[..., None]) -> Result:
         read = one_of(found(store, on_progress), config, source)
-        return read if further is None else go_on(further, read, store, on_progress, ledger)
+        if further is None or further.later:
+            return read
+        return go_on(further, read, store, on_progress, ledger)
 
-    def measure(result: Result) -> xarray.Dataset:
-        labels = np.asarray(dataset.test.labels)
-        return experiment.measure(problem, result, to_dataset(result, labels))
+    def measure(result: Result, training: Training) -> xarray.Dataset:
+        labels, besides = np.asarray(dataset.test.labels), further and further.problem
+        given = problem._replace(training=training._replace(besides=besides))
+        return experiment.measure(given, result, to_dataset(result, labels))
 
     with contextlib.closing(directory):
         if config.verify:
@@ -141,7 +143,7 @@ def run(
             execute(
                 directory,
                 config,
-                dataset,
+                dataset if further is None else further.problem.dataset,
                 problem.plan,
                 search,
                 measure,
@@ -167,7 +169,6 @@ def _configure(experiment: Experiment, arguments: list[str] | None) -> tuple[Any
         # Reading checkpoints starts JAX, whose devices and hosts cannot be chosen any more then.
         _start(config)
         source = Source(config.run, experiment.reads)
-        experiment.check_source(source)
         config = adopt(config, source)
     check_configuration(config)
     experiment.check(config)

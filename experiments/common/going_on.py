@@ -19,10 +19,13 @@ class Further(NamedTuple):
     Attributes:
       name: of the search that is read, beside the others.
       problem: the others, its `variants`; of the configuration's arms only the ticket is trained.
+      later: whether they are trained where the run is measured, since they begin with dense
+        networks of their own.
     """
 
     name: str
     problem: Problem
+    later: bool = False
 
 
 class Begun:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments.common.configuration import Configuration
+from experiments.common.training import Training
 from jaxticket import data, prune, recipes
 from jaxticket.allocate import Allocation, Counts
 from jaxticket.imp import Variant
@@ -33,6 +34,7 @@ class Problem(NamedTuple):
       steps_an_epoch: by which a `Step` is read.
       plan: how populations run.
       variants: of the sweep that is run, or of the run that is read; `None` without one.
+      training: given to what measures a run; `None` elsewhere.
     """
 
     config: Any
@@ -43,6 +45,7 @@ class Problem(NamedTuple):
     steps_an_epoch: int
     plan: Plan
     variants: Variants = None
+    training: Training | None = None
 
     def allocation(self, **changes: Any) -> Any:
         """Makes the allocation of the configuration with some fields changed."""
@@ -70,7 +73,7 @@ class Problem(NamedTuple):
         """Counts what each weight costs in a forward pass."""
         learner = self.family({})
         begun = jax.eval_shape(learner.init, jax.random.key(0))
-        shape = self.dataset.train.images.shape[1:]
+        shape = self.dataset.train.images.shape[-3:]
         return multiplications(learner.objective.apply, begun.params, begun.model_state, shape)
 
     @property

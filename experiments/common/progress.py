@@ -36,6 +36,7 @@ class ProgressDisplay:
         )
         self._task = self._bar.add_task("compiling", total=None, speed=0.0)
         self._first: tuple[float, int] | None = None
+        self._done = 0
         self._printed = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
@@ -60,9 +61,10 @@ class ProgressDisplay:
           progress: from `find_tickets`.
         """
         now = time.monotonic()
-        if self._first is None:
-            # What came before the first call is compilation, not speed.
+        if self._first is None or progress.done < self._done:
+            # What came before the first call is compilation, not speed; what has less done is new.
             self._first = (now, progress.done)
+        self._done = progress.done
         seconds, steps = now - self._first[0], progress.done - self._first[1]
         speed = steps / seconds if seconds > 0 else 0.0
         text = f"{progress.arm}, level {progress.level} of {self._levels - 1}"

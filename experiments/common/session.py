@@ -14,6 +14,7 @@ from experiments.common.drawing import describe_undrawn, save_figures
 from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import claims_table
+from experiments.common.training import Training
 from experiments.common.troubles import (
     describe_diverged,
     describe_useless,
@@ -35,12 +36,13 @@ from jaxticket.runs import (
     write_json,
     write_results,
 )
+from jaxticket.runs.partway import PartwayFile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Search = Callable[[Store, Callable[[Progress], None]], Result]
-Measure = Callable[[Result], xarray.Dataset]
+Measure = Callable[[Result, Training], xarray.Dataset]
 Draw = Callable[[xarray.Dataset, Result], "dict[str, Figure]"]
 Tables = Callable[[xarray.Dataset], Sequence[RenderableType]]
 
@@ -83,7 +85,8 @@ def execute(
       dataset: what is trained on.
       plan: how populations run.
       search: finds the tickets, given a store and a progress callback.
-      measure: makes the results, on all processes, since it may compute on all devices.
+      measure: makes the results, on all processes, since it may compute on all devices; it is told
+        how to train what it measures besides.
       draw: makes the figures by name, the main one first.
       claims: what to judge.
       console: where progress is shown.
@@ -94,6 +97,7 @@ def execute(
     hosts.check_same("plan", str(plan))
     hosts.check_same("--keep", config.keep)
     identity = {"run": directory.name, "data": dataset.sha256}
+    measures = PartwayFile(directory.measures_partway)
     directory.record_environment(data=facts | {"split": dataset.split}, plan=str(plan))
     with (
         ledger,
@@ -109,9 +113,9 @@ def execute(
             interruption.check(progress)
 
         result = search(store, on_progress)
+        with ledger.phase("report"):
+            results = measure(result, Training(store, measures, on_progress, ledger))
 
-    with ledger.phase("report"):
-        results = measure(result)
     # What the machine can do is measured on all devices too.
     costs = draw_up(ledger, plan)
 
@@ -135,6 +139,8 @@ def execute(
         write_json(directory.summary, content, directory.name)
 
     hosts.once(write)
+    # A kill before the summary stands would cost all that was trained for it.
+    measures.clear()
 
 
 def thin(directory: RunDirectory, config: Any) -> None:

@@ -9,8 +9,10 @@ Paper: Morcos, Yu, Paganini & Tian, "One ticket to win them all", NeurIPS 2019, 
 Redman et al., "Universality of Winning Tickets", ICML 2022, arXiv 2110.03210. Of both the abstracts
 were read; the observable and the protocol are from memory (unverified).
 
-Command: `python -m experiments.universality`; `--run DIR` transfers the tickets of a run of this
-experiment once more, to other levels or with other controls.
+Command: `python -m experiments.universality`; `--run DIR` reads the tickets of any finished run: of
+one of this experiment all tasks' once more, to other levels or with other controls; of another one
+those of the data set and the optimizer that it was trained with (of several searches those of
+--variant), beside which those of the other tasks and optimizers are made in the same way.
 
 Tasks are made of one data set: all of it, its lower and its upper classes (both relabelled from 0,
 the other outputs unused), its pixels in one random order; and other data sets, resized and at most
@@ -33,63 +35,22 @@ Expected: no number of the papers is for networks of this size.
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import xarray
 
 from experiments.common import lottery
 from experiments.common.experiment import Experiment, Problem, run
 from experiments.universality import claiming, flow_claims, measuring
-from experiments.universality.choices import PRESETS, Config, check, check_source
+from experiments.universality.choices import PRESETS, check
+from experiments.universality.searches import beyond, make_family, names_of, one_search, variants
 from experiments.universality.tables import tables
 from experiments.universality.tasks import FIRST, stack, with_optional
-from jaxticket import recipes
 from jaxticket.analysis import Claim
-from jaxticket.imp import Variant
-from jaxticket.learners import Learner
 from jaxticket.records import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists the tasks, and the other optimizers on the first one.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each.
-    """
-    config: Config = problem.config
-    rates = [config.learning_rate] + [config.other_learning_rate] * len(config.other_optimizers)
-    cells = {name: (place, 0) for place, name in enumerate(config.tasks)}
-    for place, name in enumerate(config.other_optimizers, start=1):
-        cells[_with(name)] = (config.tasks.index(FIRST), place)
-    return {
-        name: Variant({"task": task, "optimizer": which, "learning_rate": float(rates[which])})
-        for name, (task, which) in cells.items()
-    }
-
-
-def _with(optimizer: str) -> str:
-    return f"{FIRST}, {optimizer}"
-
-
-def make_family(config: Config, dataset: Any) -> Callable[[Mapping[str, Any]], Learner]:
-    """Makes the learners of the recipe on all tasks, with all optimizers.
-
-    Args:
-      config: the configuration.
-      dataset: the stacked tasks.
-
-    Returns:
-      `family(hyperparameters) -> Learner`.
-    """
-    names = (config.optimizer, *config.other_optimizers)
-    return recipes.make_family(config, dataset, config.precision, optimizers=names)
 
 
 MORCOS = "Morcos et al. 2019, arXiv 1906.02773 (abstract)"
@@ -115,7 +76,7 @@ def claims(problem: Problem) -> list[Claim]:
     Returns:
       The claims, exact ones first.
     """
-    names = list(problem.variants or {})
+    names, (first, *_) = names_of(problem), problem.schedule(one_search(problem).allocation)
     tasks = [name for name in names if ", " not in name]
     near = [name for name in NEAR if name in tasks] or list(NEAR)
     of_optimizers = [
@@ -134,8 +95,9 @@ def claims(problem: Problem) -> list[Claim]:
         *of_optimizers,
         claiming.permuted_transfers_worse(near, FAR, FIRST, claiming.OWN),
         claiming.permuted_first_layer_differs(near, FAR, FIRST),
-        flow_claims.spread_between_tasks(tasks),
-        flow_claims.loss_grows_with_distance(),
+        # Where each layer keeps what was fixed for it, its share hardly flows.
+        flow_claims.if_global(flow_claims.spread_between_tasks(tasks), first),
+        flow_claims.if_global(flow_claims.loss_grows_with_distance(), first),
     ]
 
 
@@ -174,7 +136,7 @@ EXPERIMENT = Experiment(
     stack,
     with_optional,
     reads=("ticket",),
-    check_source=check_source,
+    beyond=beyond,
 )
 
 main = functools.partial(run, EXPERIMENT)

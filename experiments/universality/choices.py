@@ -5,7 +5,6 @@ from typing import get_args
 
 from experiments.common import sweeps
 from experiments.common.configuration import NOT_SCIENCE, Reading, published
-from experiments.common.reopening import Source
 from experiments.universality.tasks import FIRST, paths_of
 from jaxticket.errors import TicketError, unknown
 from jaxticket.recipes import OPTIMIZERS, Step
@@ -44,6 +43,9 @@ class Config(Reading):
     """What is trained on the targets: the ticket and its controls."""
     renewed_mask: str = "source"
     """Mask of the output layer, whose weights are new: source, or dense."""
+    variant: str = ""
+    """Of a run of one data set that holds several searches, the name of the one whose tickets are
+    read; the first if empty."""
 
 
 DEFAULT = Config()
@@ -91,6 +93,15 @@ def check(config: Config) -> None:
             f"--task-paths: got a folder of {strange[0]}, expected one of a task "
             f"({', '.join(wanted)})"
         )
+    if config.variant and config.run is None:
+        raise TicketError(
+            f"--variant {config.variant}: is a search of a finished run; name that run by --run"
+        )
+    if config.rewind_moments:
+        raise TicketError(
+            "--rewind-moments: a ticket that is carried takes no moments along, expected "
+            "--no-rewind-moments"
+        )
     sweeps.check_some("--transfer-arms", config.transfer_arms)
     check_arms(config.transfer_arms)
     sweeps.check_known("optimizer", config.other_optimizers, tuple(OPTIMIZERS))
@@ -99,7 +110,7 @@ def check(config: Config) -> None:
             f"--other-optimizers: got {' '.join(config.other_optimizers)}, expected different ones "
             f"besides {config.optimizer}"
         )
-    if config.other_optimizers and FIRST not in config.tasks:
+    if config.other_optimizers and FIRST not in config.tasks and config.run is None:
         raise TicketError(
             f"--tasks: got no {FIRST}, expected it: optimizers are compared on it; or give no "
             "--other-optimizers"
@@ -108,7 +119,7 @@ def check(config: Config) -> None:
         raise TicketError("--transfer-arms: got no ticket, expected it with its controls")
     if config.renewed_mask not in get_args(OutputMask):
         raise unknown("renewed mask", config.renewed_mask, get_args(OutputMask))
-    if config.scope != "global":
+    if config.scope != "global" and config.run is None:
         raise TicketError(
             f"--scope {config.scope}: the layers' shares hardly flow under it, expected global"
         )
@@ -116,20 +127,4 @@ def check(config: Config) -> None:
         raise TicketError(
             f"--transfer-level: got {config.transfer_level}, expected 1 to {config.levels - 1}, "
             f"a pruned one of the {config.levels} levels"
-        )
-
-
-def check_source(source: Source) -> None:
-    """Refuses to read runs that have no tasks.
-
-    Args:
-      source: the run.
-
-    Raises:
-      TicketError: one line on what it is instead.
-    """
-    if not isinstance(source.config, Config):
-        raise TicketError(
-            f"--run {source.path}: its networks know one data set, {source.config.dataset}, "
-            "expected tasks; make such a run by python -m experiments.universality"
         )

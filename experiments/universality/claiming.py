@@ -72,6 +72,7 @@ def native_at_least_transferred(tasks: Sequence[str], source: str) -> Claim:
         source,
         f"mean difference ≥ -{TOLERANCE:.1%}",
         lambda results: at_least(_mean_loss(results, tasks), TOLERANCE),
+        tasks,
     )
 
 
@@ -92,6 +93,7 @@ def transferred_beats(control: str, tasks: Sequence[str], source: str) -> Claim:
         source,
         "95 % interval of the difference above 0",
         test,
+        tasks,
     )
 
 
@@ -186,9 +188,10 @@ def _oflosses(
     source: str,
     expected: str,
     test: Test,
+    tasks: Sequence[str] | None = None,
 ) -> Claim:
     def of_run(results: xarray.Dataset) -> Evidence:
-        if results.sizes["source"] < 2:
+        if results.sizes["source"] < 2 or (tasks is not None and len(tasks) < 2):
             return not_computable("needs two tasks")
         return test(results)
 

@@ -1,6 +1,6 @@
 """Claims about flows, and about what tickets lose where flows differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray
@@ -9,6 +9,21 @@ from scipy import stats
 from experiments.universality.claiming import OWN, losses
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, greater, not_computable
+
+
+def if_global(claim: Claim, kept: Mapping[str, int]) -> Claim:
+    """Leaves a claim about flows undecided where layers do not compete.
+
+    Args:
+      claim: about flows.
+      kept: what a level keeps, as schedules say.
+
+    Returns:
+      The claim.
+    """
+    if set(kept) == {"*"}:
+        return claim
+    return claim._replace(test=lambda results: not_computable("needs --scope global in the run"))
 
 
 def spread_between_tasks(tasks: Sequence[str]) -> Claim:

@@ -7,8 +7,10 @@ import numpy as np
 import xarray
 
 from experiments.common.experiment import Problem
+from experiments.universality.searches import one_search
 from jaxticket import criteria, masks
 from jaxticket.analysis.flow import fit_flow, flow_distances, magnitude_shares, untrained_masks
+from jaxticket.imp.variants import whole
 from jaxticket.population import over, populate
 from jaxticket.recipes import make_prunable
 from jaxticket.records import Result
@@ -55,7 +57,7 @@ def _untrained_shares(problem: Problem, result: Result) -> np.ndarray:
     """
     initial = jax.tree.map(lambda leaf: leaf[: result.replicates], result.origin.initial)
     dense = masks.ones(problem.shapes, make_prunable(problem.config))
-    choices = criteria.magnitude(), problem.allocation(), result.counts
+    choices = criteria.magnitude(), whole(one_search(problem).allocation), result.counts
     key = jax.random.key(problem.config.seed)
 
     def one(params: Any) -> Any:

@@ -8,11 +8,23 @@ import numpy as np
 import xarray
 
 from experiments.common.experiment import Problem
+from experiments.common.training import Teller
 from experiments.universality.flows import flows
+from experiments.universality.reading import Searches, Targets, searches_of
+from experiments.universality.searches import one_search
 from jaxticket import masks
 from jaxticket.analysis import at_early_stop, transfer_results
+from jaxticket.imp.variants import whole
 from jaxticket.records import Record, Result
-from jaxticket.transfer import Renewed, Transfer, Transferred, tickets_of, transfer
+from jaxticket.transfer import (
+    Renewed,
+    Tickets,
+    Transfer,
+    Transferred,
+    beside,
+    tickets_of,
+    transfer,
+)
 
 
 def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
@@ -33,48 +45,65 @@ def measured(problem: Problem, result: Result, results: xarray.Dataset) -> xarra
       replicate, layer); `null_exponent` (replicate, layer), of weights that nothing trains; and
       `flow_distance` (source, target, replicate, other).
     """
-    level = problem.config.transfer_level
-    names, replicates = result.variants, range(result.replicates)
-    arms = problem.config.transfer_arms
-    cells = itertools.product(names, names, arms)
+    level, arms = problem.config.transfer_level, problem.config.transfer_arms
+    searches = searches_of(problem, result, results)
+    tickets, results = searches.tickets, searches.results
+    names = tickets.variants
+    cells, replicates = itertools.product(names, names, arms), range(tickets.replicates)
     every = [Transfer(s, t, arm, level, r) for s, t, arm in cells for r in replicates]
-    moved = transferred(problem, result, every)
+    moved = transferred(searches, every)
     curves = transfer_results(moved).rename(arm="control").isel(level=0, drop=True)
     native = at_early_stop(results, "test_accuracy").sel(arm="ticket", level=level, drop=True)
     return results.assign(
         transfer_accuracy=at_early_stop(curves, "test_accuracy"),
         native_accuracy=native.rename(variant="target"),
-        transfer_wrong=wrong(moved, result),
-        identity_differences=identity(problem, result),
-        overlap=overlaps(result, level),
-        **flows(problem, result, results),
+        transfer_wrong=wrong(moved, tickets),
+        identity_differences=identity(searches, level),
+        overlap=overlaps(tickets, level),
+        **flows(searches.targets[0].problem, tickets, results),
     )
 
 
-def transferred(
-    problem: Problem, result: Result, names: list[Transfer], **choices: Any
-) -> Transferred:
-    """Trains transfers between the variants of a run.
+def transferred(searches: Searches, names: list[Transfer], **choices: Any) -> Transferred:
+    """Trains transfers between searches.
 
     Args:
-      problem: what is run.
-      result: its networks.
+      searches: the sources and the targets.
       names: what is trained.
       **choices: of `transfer`, in the place of the configuration's.
 
     Returns:
-      What was trained.
+      What was trained, target by target.
     """
-    config, variants = problem.config, problem.variants or {}
+    tickets = tickets_of(searches.tickets)
+    each = [
+        (target, [name for name in names if name.target in target.result.variants])
+        for target in searches.targets
+    ]
+    return beside([_to(target, tickets, own, choices) for target, own in each if own])
+
+
+def _to(target: Targets, tickets: Tickets, names: list[Transfer], choices: Any) -> Transferred:
+    """Trains transfers to searches whose networks train by one family."""
+    problem, training = target.problem, target.problem.training
+    config, first = problem.config, one_search(problem)
+    own = {name: one.hyperparameters for name, one in (problem.variants or {}).items()}
+    swept = first.hyperparameters is not None
+    begin = whole(first.rewind_step)
+    tell = Teller(training, len(names) * (problem.protocol.steps - begin))
     options: dict[str, Any] = {
-        "hyperparameters": {name: one.hyperparameters for name, one in variants.items()},
+        "hyperparameters": own if swept else None,
         "renewed": Renewed(mask=config.renewed_mask),
-        "rewind_step": config.rewind_step.at(problem.steps_an_epoch),
+        "rewind_step": begin,
         "plan": problem.plan,
         "streaming": config.streaming,
+        "on_segment": lambda name, *made: tell(name.arm, name.level, *made),
+        "keeper": training and training.keeper,
+        "keep_every": config.keep_every,
     }
-    key, tickets = jax.random.key(config.seed), tickets_of(result)
-    given = problem.family, problem.splits, key, problem.protocol, tickets, result, names
+    learner = problem.family if swept else problem.family({})
+    data, key = problem.splits, jax.random.key(config.seed)
+    given = learner, data, key, problem.protocol, tickets, target.result, names
     return transfer(*given, **(options | choices))
 
 
@@ -97,28 +126,30 @@ def wrong(moved: Transferred, result: Result) -> int:
     return found
 
 
-def identity(problem: Problem, result: Result) -> int:
+def identity(searches: Searches, level: int) -> int:
     """Trains the first replicate of every ticket at home, with nothing renewed.
 
     Args:
-      problem: what is run.
-      result: the native tickets.
+      searches: the native tickets.
+      level: of which.
 
     Returns:
       How many weights differ from the native ones by a bit.
     """
-    level, differences = problem.config.transfer_level, 0
+    tickets = searches.tickets
 
-    def compare(names: tuple[Transfer, ...], record: Record) -> None:
-        nonlocal differences
-        for place, name in enumerate(names):
-            native = result.network("ticket", level, 0, name.target).params
-            pairs = zip(jax.tree.leaves(record.params), jax.tree.leaves(native), strict=True)
-            differences += sum(int((ours[place] != theirs).sum()) for ours, theirs in pairs)
+    def differing(name: Transfer, params: Any) -> int:
+        native = tickets.network("ticket", level, 0, name.target).params
+        pairs = zip(jax.tree.leaves(params), jax.tree.leaves(native), strict=True)
+        return sum(int((ours != theirs).sum()) for ours, theirs in pairs)
 
-    names = [Transfer(name, name, "ticket", level, 0) for name in result.variants]
-    transferred(problem, result, names, renewed=Renewed(masks.matching()), on_record=compare)
-    return differences
+    def compare(names: tuple[Transfer, ...], record: Record) -> dict[str, np.ndarray]:
+        each = [jax.tree.map(lambda leaf, p=p: leaf[p], record.params) for p in range(len(names))]
+        return {"differences": np.array(list(map(differing, names, each)), np.int64)}
+
+    names = [Transfer(name, name, "ticket", level, 0) for name in tickets.variants]
+    moved = transferred(searches, names, renewed=Renewed(masks.matching()), on_record=compare)
+    return int((moved.measured or {})["differences"].sum())
 
 
 def overlaps(result: Result, level: int) -> xarray.DataArray:

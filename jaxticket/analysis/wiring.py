@@ -89,10 +89,12 @@ class Paths(NamedTuple):
     Attributes:
       log_number: `float[]`, the natural logarithm of how many there are; −inf for none.
       effective: a mask, the kept weights that are on a path.
+      number: `float[]`, how many there are: exact up to 2^24 in float32, 2^53 in float64.
     """
 
     log_number: Float[Array, ""]
     effective: Mask
+    number: Float[Array, ""]
 
 
 def paths(
@@ -103,10 +105,11 @@ def paths(
     R = 1ᵀ J 1 with J the Jacobian of the outputs to the inputs of the network whose prunable
     weights are the mask's ones and zeros and whose other numbers are one: each path of kept
     weights adds the product of ones. A weight is effective where ∂R/∂m ≠ 0; the effective density
-    is `masks.density` of the result. It is exact for kernels, ReLUs and sums, in float32 up to
-    2^24 paths, and to its precision beyond. Past its range (3e38), which float64 params and
-    examples under `jax.enable_x64` extend, there is no answer, which raises where masks are
-    concrete; where they are traced, dead weights can then seem effective. In a convolution each
+    is `masks.density` of the result. For kernels, ReLUs and sums the number is exact as long as
+    floats count by ones, in float32 up to 2^24 paths, and to their precision beyond. Float64 params
+    and examples under `jax.enable_x64` count exactly up to 2^53. Past the range (3e38 in float32)
+    there is no answer, which raises where masks are concrete; where they are traced, dead weights
+    can then seem effective. In a convolution each
     place of the output is an end of its own; average pooling weights a path by its share, maximal
     pooling follows the greatest, and batch normalisation takes 1/√(1 + ε) of it.
 
@@ -118,7 +121,7 @@ def paths(
       examples: a batch, of which shapes matter alone.
 
     Returns:
-      The logarithm of R, and the effective weights.
+      The logarithm of R, the effective weights, and R.
 
     Raises:
       TicketError: for a network with another curve than a ReLU's, such as tanh, in which a path
@@ -132,7 +135,7 @@ def paths(
       >>> mask = {"a": jnp.array([[True, False], [True, True]]), "b": jnp.ones((2, 3), bool)}
       >>> mask["b"] = mask["b"].at[1].set(False)
       >>> found = paths(linear, params, {}, mask, jnp.ones((1, 2)))
-      >>> round(float(jnp.exp(found.log_number))), found.effective["a"].tolist()
+      >>> int(found.number), found.effective["a"].tolist()
       (6, [[True, False], [True, False]])
 
     Source: the trick of ones is that of 2006.05467; effective density as in 2107.02306
@@ -145,7 +148,7 @@ def paths(
     value, slopes = jax.value_and_grad(number)(dense)
     kept = jax.tree.map(lambda s, m: None if m is None else jnp.where(m, s, 0.0), slopes, mask)
     _check_range(value, kept)
-    return Paths(jnp.log(value), jax.tree.map(lambda slope: slope != 0, kept))
+    return Paths(jnp.log(value), jax.tree.map(lambda slope: slope != 0, kept), value)
 
 
 def _check_range(value: Array, slopes: Params) -> None:

@@ -29,6 +29,7 @@ _OURS = (
     "environment.json",
     "checkpoints",
     "checkpoints-partway.npz",
+    "measures-partway.npz",
     "results.nc",
     "summary.json",
     "figures",
@@ -158,6 +159,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Where the finished networks are."""
         return self.path / "checkpoints"
+
+    @property
+    def measures_partway(self) -> Path:
+        """File that keeps what is trained to be measured, until the run has ended."""
+        return self.path / "measures-partway.npz"
 
     @property
     def results(self) -> Path:

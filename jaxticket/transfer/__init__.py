@@ -6,7 +6,8 @@ A ticket is (m, θ_k), a mask and the weights at the rewind step, of a finished 
 from jaxticket.transfer.carrying import ARMS, Layers, Renewed, carry, check_arms
 from jaxticket.transfer.depth import UnitMap, stretch, unit_map
 from jaxticket.transfer.gathering import Transfer
-from jaxticket.transfer.population import Transferred, transfer
+from jaxticket.transfer.keeping import Transferred, beside
+from jaxticket.transfer.population import transfer
 from jaxticket.transfer.tickets import Ticket, Tickets, tickets_of
 from jaxticket.transfer.width import widen
 
@@ -19,6 +20,7 @@ __all__ = [
     "Transfer",
     "Transferred",
     "UnitMap",
+    "beside",
     "carry",
     "check_arms",
     "stretch",

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,31 +19,15 @@ from jaxticket.population import Plan, over, populate
 from jaxticket.protocol import Protocol
 from jaxticket.records import Record, Result
 from jaxticket.train.network import UNWATCHED
-from jaxticket.trainer import Networks, Trained, trainer
+from jaxticket.trainer import Keeper, Networks, Trained, trainer
 from jaxticket.transfer.carrying import Renewed, carry, check_renewed
 from jaxticket.transfer.gathering import Start, Transfer, check_names, check_shapes, gather
+from jaxticket.transfer.keeping import Finished, Transferred, beside
 from jaxticket.transfer.tickets import Tickets
 from jaxticket.types import Data
 
-
-class Transferred(NamedTuple):
-    """Networks that were trained on their targets.
-
-    Attributes:
-      names: of each network.
-      steps: `int64[evaluations]`, the steps at which they were evaluated.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`.
-      diverged: `int64[P]`, the step at which the loss was first not finite, −1 where it stayed so.
-      kept: `int64[P]` by path, how many weights of each prunable leaf their masks keep.
-      nonzero_pruned: `int64[P]`, pruned weights that are not 0.0 after training: 0 by contract.
-    """
-
-    names: tuple[Transfer, ...]
-    steps: np.ndarray
-    curves: dict[str, np.ndarray]
-    diverged: np.ndarray
-    kept: dict[str, np.ndarray]
-    nonzero_pruned: np.ndarray
+OnRecord = Callable[[tuple[Transfer, ...], Record], Mapping[str, Any] | None]
+OnSegment = Callable[[Transfer, int, dict[str, np.ndarray]], None]
 
 
 def transfer(
@@ -61,7 +45,10 @@ def transfer(
     plan: Plan | None = None,
     streaming: bool | None = None,
     ledger: Ledger | None = None,
-    on_record: Callable[[tuple[Transfer, ...], Record], None] | None = None,
+    on_record: OnRecord | None = None,
+    on_segment: OnSegment | None = None,
+    keeper: Keeper | None = None,
+    keep_every: float = 60.0,
 ) -> Transferred:
     """Trains the tickets of sources, and their controls, on targets: one population, one program.
 
@@ -82,7 +69,17 @@ def transfer(
       streaming: as in `find_tickets`.
       ledger: counts seconds, steps and networks.
       on_record: given the names and the whole networks as soon as some of them are trained; what
-        is wanted of their weights is to be taken there, since there may be thousands of them.
+        is wanted of their weights is to be taken there, since there may be thousands of them, and
+        given back by name, along axis 0.
+      on_segment: `on_segment(name, steps, metrics)` is called at every evaluation, and every few
+        seconds in between, with the first network in training, the network-steps made since the
+        call before (those that are found finished included) and the newest metrics. What it
+        raises ends the call, once networks are kept.
+      keeper: keeps what is finished, and every `keep_every` seconds what is in training, so that
+        the same call goes on where it stopped, to the same bits. What `on_record` gave is kept
+        too, so that a keeper is for calls that ask for the same: where it gives nothing, finished
+        networks are trained again for it.
+      keep_every: seconds.
 
     Returns:
       Names and trained networks, in the order of `names`.
@@ -103,25 +100,50 @@ def transfer(
     plan = plan or Plan.auto(len(names))
     arms = list(dict.fromkeys(name.arm for name in names))
     check_shapes(source, target, renewed)
-    train = trainer(family, UNWATCHED, protocol, data, plan, streaming=streaming, ledger=ledger)
+    kept = Finished(keeper, rewind_step)
+    train = trainer(
+        family,
+        UNWATCHED,
+        protocol,
+        data,
+        plan,
+        streaming=streaming,
+        ledger=ledger,
+        keeper=None if keeper is None else kept,
+        keep_every=keep_every,
+    )
     size = _size(plan, target, len(names))
     start_all = over(
         populate(_start_one(family, arms, renewed), plan, seldom=True), size, ledger.note
     )
-    steps, parts = np.zeros(0, np.int64), []
-    for first in range(0, len(names), size):
-        chosen = tuple(names[first : first + size])
+
+    def one_part(chosen: tuple[Transfer, ...]) -> Transferred:
+        tell = functools.partial(on_segment or _nothing, chosen[0])
         with ledger.phase("start"):
             networks = start_all(gather(source, target, chosen, arms, key, hyperparameters))
-        record = _record(chosen, networks, train(networks, size, start=rewind_step))
+        name = kept.name(chosen, networks)
+        found = kept.find(name, chosen, on_record is not None)
+        if found is not None:
+            tell(len(chosen) * (protocol.steps - rewind_step), _last(found.curves))
+            return found
+        trained = train(networks, size, start=rewind_step, on_segment=tell)
+        record = _record(chosen, networks, trained)
         ledger.networks += len(chosen)
-        steps = record.steps
-        parts.append(_summary(record))
-        if on_record is not None:
-            on_record(chosen, record)
-    together: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    curves, diverged, kept, wrong = together
-    return Transferred(tuple(names), steps, curves, diverged, kept, wrong)
+        part = _summary(chosen, record, None if on_record is None else on_record(chosen, record))
+        with ledger.phase("checkpoint"):
+            kept.keep(name, part)
+        return part
+
+    starts = range(0, len(names), size)
+    return beside([one_part(tuple(names[first : first + size])) for first in starts])
+
+
+def _nothing(name: Transfer, steps: int, metrics: dict[str, np.ndarray]) -> None:
+    """Is told of everything and does nothing."""
+
+
+def _last(curves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: values[:, -1] for name, values in curves.items()}
 
 
 def _start_one(family: Family, arms: list[str], renewed: Renewed) -> Callable[[Start], Networks]:
@@ -155,15 +177,17 @@ def _record(names: Sequence[Transfer], networks: Networks, trained: Trained) -> 
     )
 
 
-def _summary(record: Record) -> Any:
-    """Gives what is kept of networks, in the order of `Transferred`."""
+def _summary(names: tuple[Transfer, ...], record: Record, measured: Any) -> Transferred:
+    """Gives what is kept of networks."""
     params = dict(leaves_by_path(record.params))
     kept, wrong = {}, np.zeros(len(record.arms), np.int64)
     for path, mask in leaves_by_path(record.masks):
         inner = tuple(range(1, mask.ndim))
         kept[path] = np.count_nonzero(mask, axis=inner)
         wrong += np.count_nonzero((params[path] != 0) & ~mask, axis=inner)
-    return record.curves, record.diverged_steps(), kept, wrong
+    own = {name: np.asarray(values) for name, values in (measured or {}).items()}
+    diverged = record.diverged_steps()
+    return Transferred(names, record.steps, record.curves, diverged, kept, wrong, own or None)
 
 
 def _size(plan: Plan, target: Result, number: int) -> int:
