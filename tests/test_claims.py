@@ -151,16 +151,16 @@ def test_the_best_rate_is_chosen_by_validation_and_compared_by_test():
 
 def test_a_jackpot_matches_dense_and_beats_reinit():
     values = np.repeat(accuracies(0.8, 0.7, 0.1, 0.1), 3, axis=2)
-    assert holds(best.is_jackpot(30, 0.002), made(values)) is True
-    assert holds(best.matches_dense(30, 0.002), made(values)) is True
+    assert holds(best.is_jackpot(best.at_percent(30), 0.002), made(values)) is True
+    assert holds(best.matches_dense(best.at_percent(30), 0.002), made(values)) is True
     worse = values.copy()
     worse[:, 0, 1] -= 0.01
-    assert holds(best.matches_dense(30, 0.002), made(worse)) is False
-    assert holds(best.is_jackpot(30, 0.002), made(worse)) is False
+    assert holds(best.matches_dense(best.at_percent(30), 0.002), made(worse)) is False
+    assert holds(best.is_jackpot(best.at_percent(30), 0.002), made(worse)) is False
     equal = values.copy()
     equal[:, 1] = equal[:, 0]
-    assert holds(best.beats("reinit", 30), made(equal)) is False
-    assert holds(best.is_jackpot(30, 0.002), made(equal)) is False
+    assert holds(best.beats("reinit", best.at_percent(30)), made(equal)) is False
+    assert holds(best.is_jackpot(best.at_percent(30), 0.002), made(equal)) is False
 
 
 def unstable(dense_low, dense_high, ticket):

@@ -133,6 +133,29 @@ def test_every_claim_is_made_at_a_level_and_of_arms_that_the_run_has(name, prese
             assert "needs the" not in measured, claim.id
 
 
+@pytest.mark.parametrize(
+    ("name", "preset", "network"),
+    [
+        ("deep", "default", "ResNet-18 on CIFAR-10"),
+        ("deep", "paper_vgg_19", "VGG-19 on CIFAR-10"),
+        ("rewinding", "default", "ResNet-20 on CIFAR-10"),
+        ("rewinding", "paper_vgg_16", "VGG-16 on CIFAR-10"),
+        ("retraining", "default", "ResNet-50 on ImageNet"),
+    ],
+)
+def test_numbers_of_others_than_the_paper_say_so_and_of_which_network_they_are(
+    name, preset, network
+):
+    experiment = MODULES[name].EXPERIMENT
+    config = experiment.presets[preset]
+    config = dataclasses.replace(config, steps=Step.iterations(config.steps.at(703)))
+    problem = make_problem(config, images_for(config.dataset), experiment.make_family)
+    given = [claim.paper for claim in experiment.claims(problem) if claim.paper]
+    assert sum(network in paper for paper in given) >= 2
+    for paper in given:
+        assert ("unverified" in paper) is (" on " in paper and "2109.09670" not in paper)
+
+
 def images_for(name):
     """Makes a data set of that one's shape."""
     shape = (32, 32, 3) if name == "cifar10" else (8, 8, 1) if name == "digits" else (28, 28, 1)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from flax import linen
 
-from jaxticket import TicketError, criteria, masks, models
+from jaxticket import MaskError, TicketError, allocate, criteria, masks, models
 from jaxticket.masks.basic import leaves_by_path
+from jaxticket.prune import prune
 from jaxticket.structure import layer_inputs, multiplications
 from jaxticket.types import Objective
 
@@ -171,10 +172,83 @@ def test_surgeon_scores_rank_the_same_whatever_the_units_and_the_number_of_examp
     assert np.isfinite(score(0 * x)).all()
 
 
+def of_layer(w, x, mask=None):
+    params = {"w": jnp.asarray(w, jnp.float32)}
+    examples = jnp.asarray(x, jnp.float32)
+    return criteria.Evidence({}, params, jax.random.key(0), mask, {}, examples, LINEAR)
+
+
+def test_reconstructed_weights_are_least_squares_on_the_kept_inputs():
+    damping, x, w = 0.3, np.asarray(drawn(12, 5), np.float64), np.asarray(drawn(5, 4, seed=3))
+    kept = np.random.default_rng(1).random((5, 4)) < 0.5
+    kept[:, 0], kept[:, 1] = True, False  # everything kept, and nothing
+    found = criteria.reconstruct(of_layer(w, x), {"w": jnp.asarray(kept)}, damping)["w"]
+    rows = np.concatenate([x, np.sqrt(damping * np.mean((x**2).sum(axis=0))) * np.eye(5)])
+    for j in range(4):
+        best, *_ = np.linalg.lstsq(rows[:, kept[:, j]], rows @ w[:, j], rcond=None)
+        np.testing.assert_allclose(found[kept[:, j], j], best, rtol=1e-4, atol=1e-6)
+    assert (np.asarray(found)[~kept] == 0).all()
+    np.testing.assert_array_equal(found[:, 0], w[:, 0])
+
+
+def test_pruning_one_weight_and_moving_the_others_costs_what_the_surgeon_says():
+    damping, x, w = 0.3, np.asarray(drawn(12, 5), np.float64), np.asarray(drawn(5, 2, seed=3))
+    scores = criteria.optimal_brain_surgeon(damping).score((), of_layer(w, x))["w"]
+    added = damping * np.mean((x**2).sum(axis=0))
+    for place in np.ndindex(5, 2):
+        kept = np.ones((5, 2), bool)
+        kept[place] = False
+        found = criteria.reconstruct(of_layer(w, x), {"w": jnp.asarray(kept)}, damping)["w"]
+        moved = w - np.asarray(found, np.float64)
+        lost = ((x @ moved) ** 2).sum() / 2 + added * (moved**2).sum() / 2
+        np.testing.assert_allclose(scores[place], lost, rtol=1e-3)
+
+
+@pytest.mark.parametrize("damping", [1e-3, 0.1, 10.0])
+def test_no_layer_is_further_from_what_it_gave_than_without_reconstruction(damping):
+    evidence, dense = given(), masks.ones(given().final)
+    criterion, allocation = criteria.wanda(), allocate.globally(0.6)
+    counts = allocation.schedule(dense, 2)[1]
+    mask = prune(criterion, allocation, evidence, dense, counts)
+    new = criteria.reconstruct(evidence, mask, damping)
+    objective = evidence.objective
+    inputs = layer_inputs(objective.apply, evidence.final, {}, objective.prepare(evidence.examples))
+    before, after = dict(leaves_by_path(evidence.final)), dict(leaves_by_path(new))
+    for path, kept in leaves_by_path(mask):
+        x, whole = np.asarray(inputs[path], np.float64), np.asarray(before[path], np.float64)
+        assert (np.asarray(after[path])[~np.asarray(kept)] == 0).all()
+        error, without = (
+            np.linalg.norm(x @ (whole - other))
+            for other in (np.asarray(after[path]), np.where(kept, whole, 0))
+        )
+        assert error < 0.98 * without
+    for path in before.keys() - dict(leaves_by_path(mask)).keys():
+        np.testing.assert_array_equal(after[path], before[path])
+
+
+def test_reconstructions_are_the_same_in_a_population():
+    mask = cases.mask()
+    update = jax.jit(
+        lambda evidence: criteria.reconstruct(evidence._replace(objective=cases.OBJECTIVE), mask)
+    )
+    population = [cases.evidence(seed) for seed in range(2)]
+    together = jax.jit(jax.vmap(update))(cases.stack(population))
+    for index, evidence in enumerate(population):
+        cases.assert_close(cases.member(together, index), update(evidence), 1e-3)
+
+
+def test_a_mask_that_does_not_fit_is_refused():
+    with pytest.raises(MaskError, match=re.escape("w: got bool[3, 2], expected bool[2, 2]")):
+        criteria.reconstruct(of_layer(drawn(2, 2), drawn(4, 2)), {"w": jnp.ones((3, 2), bool)})
+
+
 @pytest.mark.parametrize("damping", [0.0, -1.0, float("nan")])
 def test_a_damping_that_is_not_above_zero_is_refused(damping):
-    with pytest.raises(TicketError, match=f"damping: got {damping}, expected a number above 0"):
+    message = f"damping: got {damping}, expected a number above 0"
+    with pytest.raises(TicketError, match=message):
         criteria.optimal_brain_surgeon(damping)
+    with pytest.raises(TicketError, match=message):
+        criteria.reconstruct(of_layer(drawn(2, 2), drawn(4, 2)), {"w": None}, damping)
 
 
 def test_surgeon_scores_are_the_same_in_a_population():
@@ -186,18 +260,27 @@ def test_surgeon_scores_are_the_same_in_a_population():
         cases.assert_close(cases.member(together, index), score(evidence), 1e-4)
 
 
-@pytest.mark.parametrize("name", ["wanda", "optimal_brain_surgeon"])
+def everything(evidence):
+    return masks.ones(evidence.final, lambda path, leaf: leaf.ndim > 1)
+
+
+READERS = {
+    "wanda": lambda evidence: criteria.wanda().score((), evidence),
+    "optimal_brain_surgeon": lambda evidence: criteria.optimal_brain_surgeon(1.0).score(
+        (), evidence
+    ),
+    "reconstruct": lambda evidence: criteria.reconstruct(evidence, everything(evidence)),
+}
+
+
+@cases.every(READERS)
 def test_what_the_evidence_lacks_and_kernels_without_inputs_are_named(name):
-    make = {
-        "wanda": criteria.wanda,
-        "optimal_brain_surgeon": lambda: criteria.optimal_brain_surgeon(1.0),
-    }
-    criterion = make[name]()
+    read = READERS[name]
     bare = given()._replace(examples=None, model_state=None)
     with pytest.raises(
         TicketError, match=f"{name}: the evidence lacks examples, model_state; give"
     ):
-        criterion.score((), bare)
+        read(bare)
     scaled = Objective(lambda x: x, lambda p, s, x, **_: (x @ (2 * p["w"]), s), lambda y, x: y)
     params = {"w": jnp.ones((2, 2))}
     mask = masks.ones(params, masks.matching("w"))
@@ -206,4 +289,4 @@ def test_what_the_evidence_lacks_and_kernels_without_inputs_are_named(name):
     )
     message = f"{name}: w is not multiplied with its inputs in one product"
     with pytest.raises(TicketError, match=re.escape(message)):
-        criterion.score((), evidence)
+        read(evidence)

@@ -257,6 +257,60 @@ def test_counts_of_an_allocation_take_the_place_of_a_density():
     assert masks.counts(mask) == counts == {"hidden_0/kernel": 9, "output/kernel": 12}
 
 
+HARDENED = {
+    "bernoulli": (learned_masks.bernoulli, lambda params: params),
+    "continuous": (
+        functools.partial(learned_masks.continuous_sparsification, TEMPERATURE),
+        lambda params: params["scores"],
+    ),
+}
+GLOBALLY = allocate.globally(0.5).select
+
+
+@pytest.mark.parametrize("select", [None, GLOBALLY], ids=["layerwise", "global"])
+@cases.every(HARDENED)
+def test_scores_that_harden_are_allocated_by_a_density_as_any_others(name, select):
+    make, scores_of = HARDENED[name]
+    options = {} if select is None else {"select": select}
+    learned = make(NORMAL, density=0.4, **options)
+    params, carried = learned.init(KEY, cases.params())
+    scores, mask = scores_of(params), jax.jit(learned.mask)(params, carried)
+    if select is None:
+        assert masks.counts(mask) == {"hidden_0/kernel": 12, "output/kernel": 6}
+        for path in KERNELS:
+            kept = highest(leaf(scores, path), masks.counts(mask)["/".join(path)])
+            np.testing.assert_array_equal(leaf(mask, path), kept)
+    else:
+        flat = np.concatenate([np.ravel(leaf(scores, path)) for path in KERNELS])
+        found = np.concatenate([np.ravel(leaf(mask, path)) for path in KERNELS])
+        np.testing.assert_array_equal(found, highest(flat, 18))
+    used, _ = learned.weights(params, carried, train=False)
+    for path in KERNELS:
+        expected = np.where(leaf(mask, path), leaf(cases.params(), path), 0)
+        np.testing.assert_array_equal(leaf(used, path), expected)
+
+
+@cases.every(HARDENED)
+def test_the_density_that_a_threshold_reaches_gives_its_mask(name):
+    make, _ = HARDENED[name]
+    own = make(NORMAL)
+    params, carried = own.init(KEY, cases.params())
+    mask = own.mask(params, carried)
+    counts = masks.counts(mask)
+    assert 0 < sum(counts.values()) < 45
+    for choices in (
+        {"density": counts},
+        {"density": {"*": sum(counts.values())}, "select": GLOBALLY},
+        {"density": sum(counts.values()) / 45, "select": GLOBALLY},
+    ):
+        cases.assert_same_bits(make(NORMAL, **choices).mask(params, carried), mask)
+    # Training knows nothing of the density.
+    plain, dense = (make(NORMAL, **choice) for choice in ({}, {"density": 0.9}))
+    cases.assert_same_bits(
+        *(one.weights(params, carried, train=True, key=KEY)[0] for one in (plain, dense))
+    )
+
+
 def test_signed_constants_have_kaimings_deviation_and_signs():
     shape = (3, 3, 8, 50)  # fan-in 72
     drawn, constant = (
@@ -438,6 +492,11 @@ def test_a_recipes_network_is_wrapped_with_the_hyperparameters_that_are_not_its_
 BAD = [
     (lambda: learned_masks.edge_popup(0.0), "density: got 0.0, expected a share in (0, 1]"),
     (lambda: learned_masks.straight_through_magnitude(1.5), "density: got 1.5"),
+    (lambda: learned_masks.bernoulli(NORMAL, density=1.5), "density: got 1.5"),
+    (
+        lambda: learned_masks.continuous_sparsification(TEMPERATURE, NORMAL, density=0.0),
+        "density: got 0.0",
+    ),
     (
         lambda: learned_masks.supermask(cases.params()["output"], 0.01),
         "which keeps no weight of bias (3), kernel (15)",

@@ -16,6 +16,10 @@ replicate. Other widths are other shapes and so populations of their own; they a
 checkpointed. What is known without learning a mask stands beside: one that large_final_same_sign
 makes of a trained network, over its initial weights (see also `experiments.deconstructing`).
 
+Sanity checks, without any training: every learned mask shuffled within each layer, and over other
+weights of the same kind. A mask that was learned over weights should be good for nothing without
+them, and nowhere else. These claims were stated before any run of them.
+
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, two kinds of weights, eight shares,
            five replicates: 80 networks, 30 of other widths and 15 trained ones; minutes on two
@@ -41,7 +45,7 @@ from rich.console import RenderableType
 from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.supermask import learned, supermasks
+from experiments.supermask import checks, learned, supermasks
 from jaxticket.analysis import Claim, at_end
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
@@ -202,6 +206,7 @@ def claims(problem: Problem) -> list[Claim]:
         supermasks.far_above(best, f"the best mask over {signed}", 0.8, RAMANUJAN, "none"),
         supermasks.far_above(same_sign, learned.TRAINED[0], 3 * chance, ZHOU, "86 % on MNIST"),
         supermasks.more(best, f"the best mask over {signed}", same_sign, learned.TRAINED[0], ZHOU),
+        *(claim for kind in learned.WEIGHTS for claim in checks.claims(kind, learned.MIDDLE)),
     ]
 
 
@@ -223,7 +228,7 @@ def _exact_claims() -> list[Claim]:
 
 
 def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
-    """Adds accuracies by share, by width and of masks of a trained network; counts mistakes.
+    """Adds accuracies by share, by width, of controls and of a trained network; counts mistakes.
 
     Args:
       problem: what is run.
@@ -231,8 +236,8 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
       results: their curves.
 
     Returns:
-      The results with `share_accuracy`, `width_accuracy`, `untrained_accuracy`, `wrong_counts`
-      and `moved_weights`.
+      The results with `share_accuracy`, `width_accuracy`, `untrained_accuracy`, `check_accuracy`,
+      `wrong_counts` and `moved_weights`.
     """
     config: Config = problem.config
     shares, kinds = sorted(config.densities), list(learned.WEIGHTS)
@@ -246,17 +251,26 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
     )
     by_width = [known[w] if w in known else learned.of_width(problem, w) for w in widths]
     untrained = learned.untrained(problem)
+    checked = checks.accuracy(problem, result, variants(problem))
+    checked = checked.reshape(len(kinds), len(shares), len(checks.CONTROLS), config.replicates)
     return results.assign(
         share_accuracy=(("weights", "share", "replicate"), by_share),
         width_accuracy=(("width", "weights", "replicate"), np.stack(by_width)),
         untrained_accuracy=(("criterion", "replicate"), untrained),
+        check_accuracy=(("weights", "share", "control", "replicate"), checked),
         wrong_counts=learned.wrong_counts(problem, result, variants(problem)),
         moved_weights=learned.moved_weights(result),
-    ).assign_coords(weights=kinds, share=shares, width=widths, criterion=list(learned.TRAINED))
+    ).assign_coords(
+        weights=kinds,
+        share=shares,
+        width=widths,
+        criterion=list(learned.TRAINED),
+        control=list(checks.CONTROLS),
+    )
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:
-    """Makes the tables: kinds of weights by share and by width, and masks of a trained network.
+    """Makes the tables: kinds of weights by share and width, masks of a trained network, checks.
 
     Args:
       results: as `measure` gives them.
@@ -264,7 +278,7 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
     Returns:
       Rich tables.
     """
-    return [*supermasks.tables(results)]
+    return [*supermasks.tables(results), checks.table(results)]
 
 
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":

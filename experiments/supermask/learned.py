@@ -80,6 +80,20 @@ def make_variant(kind: str, density: float) -> Variant:
     return Variant({"density": float(density), "signed_constant": WEIGHTS[kind]})
 
 
+def mask_at(density: Any, params: Any, model_state: Any) -> Any:
+    """Gives the mask of a network at the density at which it was learned.
+
+    Args:
+      density: the share, possibly traced.
+      params: its scores.
+      model_state: of the network.
+
+    Returns:
+      The mask.
+    """
+    return learned_masks.mask_of(_edge_popup(density), params, model_state)
+
+
 def wrong_counts(problem: Problem, result: Result, variants: Mapping[str, Variant]) -> int:
     """Counts layers whose mask keeps another number than its share, rounded exactly.
 
@@ -94,8 +108,7 @@ def wrong_counts(problem: Problem, result: Result, variants: Mapping[str, Varian
 
     @jax.jit
     def kept(params: Any, model_state: Any, density: Any) -> Any:
-        learned = _edge_popup(density)
-        return jax.tree.map(jnp.sum, learned_masks.mask_of(learned, params, model_state))
+        return jax.tree.map(jnp.sum, mask_at(density, params, model_state))
 
     wrong = 0
     for name, variant in variants.items():

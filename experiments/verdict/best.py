@@ -1,17 +1,51 @@
 """Every network at its own best variant: what a fair comparison over learning rates needs."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
-from experiments.common.judging import lacking
+from experiments.verdict.sources import near
+from experiments.verdict.spoiled import WORDS
 from jaxticket.analysis import Claim, at_early_stop, mean_interval
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
 
 MA = "Ma et al. 2021, arXiv 2107.00166 (definition from memory, unverified)"
+
+OWN = "this project's own claim; the check is that of Su et al. 2020, arXiv 2009.11094 (unverified)"
+
+
+class At(NamedTuple):
+    """Where a verdict is given.
+
+    Attributes:
+      slug: in ids.
+      words: in statements.
+      level: `level(results) -> place among the levels`, or what the run lacks.
+    """
+
+    slug: str
+    words: str
+    level: Callable[[xarray.Dataset], int | str]
+
+
+def at_percent(percent: float) -> At:
+    """Gives the verdict at a density."""
+
+    def level(results: xarray.Dataset) -> int | str:
+        density = 100 * results["density"].values.reshape(-1, results.sizes["level"])[0]
+        found = int(np.abs(density - percent).argmin())
+        return found if near(density[found], percent) else f"a level at {percent:g} %"
+
+    return At(f"{percent:g}", f"at {percent:g} %", level)
+
+
+def at_level(place: int, slug: str, words: str) -> At:
+    """Gives the verdict at a level of a run that is read, by its place in the results."""
+    return At(slug, words, lambda results: place)
 
 
 def best_variants(results: xarray.Dataset) -> xarray.DataArray:
@@ -41,30 +75,30 @@ def at_best_rates(results: xarray.Dataset) -> xarray.Dataset:
     return results.isel(variant=best_variants(results)).assign_coords(density=density)
 
 
-def matches_dense(percent: float, tolerance: float) -> Claim:
+def matches_dense(at: At, tolerance: float) -> Claim:
     """Claims that the ticket matches the dense network, each at its own best rate."""
     return _claim(
-        f"ticket-matches-dense-at-best-{percent:g}",
-        f"at {percent:g} %, the ticket matches the dense network, each at its best rate",
+        f"ticket-matches-dense-at-best-{at.slug}",
+        f"{at.words}, the ticket matches the dense network, each at its best rate",
         f"mean difference ≥ -{tolerance:.1%}",
-        percent,
+        at,
         lambda ticket, dense, reinit: at_least(ticket - dense, tolerance),
     )
 
 
-def beats(arm: str, percent: float) -> Claim:
+def beats(arm: str, at: At) -> Claim:
     """Claims that the ticket beats a control, each at its own best rate."""
     return _claim(
-        f"ticket-beats-{arm}-at-best-{percent:g}",
-        f"at {percent:g} %, the ticket is more accurate than {arm}, each at its best rate",
+        f"ticket-beats-{arm}-at-best-{at.slug}",
+        f"{at.words}, the ticket is more accurate than {arm}, each at its best rate",
         "95 % interval of the difference above 0",
-        percent,
+        at,
         lambda ticket, dense, control: greater(ticket - control),
         arm,
     )
 
 
-def is_jackpot(percent: float, tolerance: float) -> Claim:
+def is_jackpot(at: At, tolerance: float) -> Claim:
     """Claims that the ticket is a jackpot: it matches dense, and reinit does not get there."""
 
     def judge(ticket: np.ndarray, dense: np.ndarray, reinit: np.ndarray) -> Evidence:
@@ -74,13 +108,39 @@ def is_jackpot(percent: float, tolerance: float) -> Claim:
         return Evidence(match.measured, match.interval, both, gain.p_value)
 
     return _claim(
-        f"jackpot-{percent:g}",
-        f"at {percent:g} %, the ticket is a jackpot: it matches dense and beats reinit, each at "
+        f"jackpot-{at.slug}",
+        f"{at.words}, the ticket is a jackpot: it matches dense and beats reinit, each at "
         "its best rate",
         f"ticket - dense ≥ -{tolerance:.1%} (shown), and the interval of ticket - reinit above 0",
-        percent,
+        at,
         judge,
         "reinit",
+    )
+
+
+def beats_spoiled(name: str, at: At) -> Claim:
+    """Claims that a mask is better than one that was searched for on spoiled data."""
+    return _of_spoiled(
+        f"ticket-beats-{name}-{at.slug}",
+        f"{at.words}, the ticket is more accurate than one searched on {WORDS[name]}, at dense's "
+        "best rate",
+        "95 % interval of the difference above 0",
+        name,
+        at,
+        lambda ticket, other: greater(ticket - other),
+    )
+
+
+def as_good_from(name: str, at: At, tolerance: float) -> Claim:
+    """Claims that a mask of fewer data is as good as one of all, to a tolerance stated first."""
+    return _of_spoiled(
+        f"{name}-as-good-as-ticket-{at.slug}",
+        f"{at.words}, a ticket searched on {WORDS[name]} is at least as accurate, at dense's best "
+        "rate",
+        f"mean difference ≥ -{tolerance:.1%}",
+        name,
+        at,
+        lambda ticket, other: at_least(other - ticket, tolerance),
     )
 
 
@@ -124,23 +184,36 @@ def table(results: xarray.Dataset) -> Table:
 
 
 def _claim(
-    name: str, statement: str, expected: str, percent: float, judge: Any, arm: str = "ticket"
+    name: str, statement: str, expected: str, at: At, judge: Any, arm: str = "ticket"
 ) -> Claim:
     def test(results: xarray.Dataset) -> Evidence:
         chosen = at_best_rates(results)
-        density = 100 * chosen["density"].values
-        level = int(np.abs(density - percent).argmin())
-        near = bool(abs(density[level] - percent) <= 0.1 * percent)
-        missing = lacking(
-            {f"the arm {arm}": arm in chosen["arm"], f"a level at {percent:g} %": near}
-        )
-        if missing is not None:
-            return missing
+        level = at.level(chosen)
+        if arm not in chosen["arm"]:
+            return not_computable(f"needs the arm {arm}")
+        if isinstance(level, str):
+            return not_computable(f"needs {level}")
         values = at_early_stop(chosen, "test_accuracy")
         read = lambda arm, level: values.sel(arm=arm, level=level).values  # noqa: E731
-        found = read("ticket", level), read("ticket", 0), read(arm, level)
-        if any(mean_interval(one).number < 2 for one in found):
-            return not_computable("fewer than 2 valid replicates")
-        return judge(*found)
+        return _judged(judge, read("ticket", level), read("ticket", 0), read(arm, level))
 
     return Claim(name, statement, MA, expected, exact=False, test=test)
+
+
+def _of_spoiled(
+    name: str, statement: str, expected: str, spoiled: str, at: At, judge: Any
+) -> Claim:
+    def test(results: xarray.Dataset) -> Evidence:
+        level, found = at.level(results), results["spoiled_accuracy"]
+        if isinstance(level, str):
+            return not_computable(f"needs {level}")
+        ticket = results["ticket_accuracy"].sel(level=level).values
+        return _judged(judge, ticket, found.sel(spoiled=spoiled, level=level).values)
+
+    return Claim(name, statement, OWN, expected, exact=False, test=test)
+
+
+def _judged(judge: Callable[..., Evidence], *found: np.ndarray) -> Evidence:
+    if any(mean_interval(one).number < 2 for one in found):
+        return not_computable("fewer than 2 valid replicates")
+    return judge(*found)

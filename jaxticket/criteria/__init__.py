@@ -32,6 +32,7 @@ from jaxticket.criteria.magnitude import (
     small_initial_small_final,
 )
 from jaxticket.criteria.random import random
+from jaxticket.criteria.reconstruction import reconstruct
 from jaxticket.criteria.saliency import gradient_magnitude, signed_snip, snip, taylor
 from jaxticket.criteria.synflow import synflow
 from jaxticket.errors import unknown
@@ -119,6 +120,7 @@ __all__ = [
     "movement",
     "optimal_brain_surgeon",
     "random",
+    "reconstruct",
     "signed_snip",
     "small_initial_small_final",
     "snip",

@@ -13,7 +13,7 @@ from jaxticket.errors import TicketError
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.precision import at_least_single
 from jaxticket.structure.inputs import layer_inputs
-from jaxticket.types import Scores
+from jaxticket.types import Mask, Scores
 
 LayerScore = Callable[[Float[Array, "inputs outputs"], Float[Array, "rows inputs"]], Array]
 
@@ -51,7 +51,7 @@ def optimal_brain_surgeon(damping: float = 0.01) -> Criterion:
     λ is `damping` times the mean of the diagonal of Xᵀ X, so that it means the same in every layer
     and for any number of examples. This is the least increase of ½ ‖X W − X Ŵ‖² + ½ λ ‖W − Ŵ‖²
     where Ŵ_ij is zero and all other weights to output j are free to make up for it. They are
-    scored as if they did, and are left as they are.
+    scored as if they did, and are left as they are; `reconstruct` changes them.
 
     Args:
       damping: λ over that mean, above zero.
@@ -73,18 +73,53 @@ def optimal_brain_surgeon(damping: float = 0.01) -> Criterion:
     Source: Hassibi and Stork 1993, equation 5 (unverified); by layer and with this damping as
     2301.00774 (unverified).
     """
-    if not damping > 0:
-        raise TicketError(f"damping: got {damping}, expected a number above 0")
+    check_damping(damping)
 
     def score(w: Array, x: Array) -> Array:
-        products = x.T @ x
-        # A layer that is given nothing but zeros has no scale: any λ will do, the weights decide.
-        scale = jnp.mean(jnp.diagonal(products))
-        added = damping * jnp.where(scale > 0, scale, 1.0) * jnp.eye(x.shape[1], dtype=x.dtype)
-        inverse = _inverse(products + added)
+        inverse = _inverse(damped_products(x, damping))
         return w * w / (2 * jnp.diagonal(inverse))[:, None]
 
     return _by_layer("optimal_brain_surgeon", score)
+
+
+def check_damping(damping: float) -> None:
+    """Checks λ over the mean of a diagonal.
+
+    Args:
+      damping: the number.
+
+    Raises:
+      TicketError: unless it is above zero.
+
+    Example:
+      >>> check_damping(0.01)
+    """
+    if not damping > 0:
+        raise TicketError(f"damping: got {damping}, expected a number above 0")
+
+
+def damped_products(
+    inputs: Float[Array, "rows inputs"], damping: float
+) -> Float[Array, "inputs inputs"]:
+    """Gives H = Xᵀ X + λ I, λ being `damping` times the mean of the diagonal of Xᵀ X.
+
+    Args:
+      inputs: X, what a layer is given.
+      damping: above zero.
+
+    Returns:
+      H, which has an inverse.
+
+    Example:
+      >>> damped_products(jnp.eye(2), 0.5).tolist()
+      [[1.5, 0.0], [0.0, 1.5]]
+    """
+    products = inputs.T @ inputs
+    # A layer that is given nothing but zeros has no scale: any λ will do, the weights decide.
+    scale = jnp.mean(jnp.diagonal(products))
+    return products + damping * jnp.where(scale > 0, scale, 1.0) * jnp.eye(
+        inputs.shape[1], dtype=inputs.dtype
+    )
 
 
 @matrix_by_matrix
@@ -106,7 +141,7 @@ def _by_layer(who: str, score_layer: LayerScore) -> Criterion:
             evidence.model_state,
             objective.prepare(evidence.examples),
         )
-        _check_all_found(who, evidence, given)
+        check_all_found(who, evidence.mask, given)
         # What is not prunable is not looked at: zeros there are for the tree's structure.
         scores = [
             _scored(score_layer, leaf, given[path]) if path in given else jnp.zeros_like(leaf)
@@ -124,8 +159,21 @@ def _scored(score_layer: LayerScore, leaf: Array, given: Array) -> Array:
     return scores.reshape(leaf.shape).astype(leaf.dtype)
 
 
-def _check_all_found(who: str, evidence: Evidence, given: dict[str, Array]) -> None:
-    prunable = [] if evidence.mask is None else [path for path, _ in leaves_by_path(evidence.mask)]
+def check_all_found(who: str, mask: Mask, given: dict[str, Array]) -> None:
+    """Checks that every prunable kernel is one whose inputs are known.
+
+    Args:
+      who: named in the message.
+      mask: its leaves are what is prunable; `None` where that is not known.
+      given: from `layer_inputs`.
+
+    Raises:
+      TicketError: naming the kernels that have no layer inputs.
+
+    Example:
+      >>> check_all_found("wanda", {"w": jnp.ones(1, bool)}, {"w": jnp.ones((3, 1))})
+    """
+    prunable = [] if mask is None else [path for path, _ in leaves_by_path(mask)]
     missing = [path for path in prunable if path not in given]
     if missing:
         raise TicketError(

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from jaxticket.allocate.base import Select
+from jaxticket.allocate.layerwise import select_by_layer
 from jaxticket.errors import TicketError, unknown
 from jaxticket.keys import derive
 from jaxticket.learned_masks.base import (
@@ -15,12 +17,13 @@ from jaxticket.learned_masks.base import (
     over_prunable,
     straight_through,
 )
+from jaxticket.learned_masks.budget import Density, check_density, hardened
 from jaxticket.learned_masks.frozen import freeze
 from jaxticket.masks.prunable import Prunable, kernels, path_string
 from jaxticket.types import Mask, Params, Scores
 
 EVALUATIONS = ("expected", "hard")
-"""What is evaluated: σ(s) ⊙ w, or the mask of what is kept more likely than not."""
+"""What is evaluated: σ(s) ⊙ w, or the mask of what is kept in the end."""
 
 
 def bernoulli(
@@ -29,12 +32,16 @@ def bernoulli(
     evaluation: str = "hard",
     rescale: bool = False,
     weights: Initializer | None = None,
+    density: Density | None = None,
+    select: Select = select_by_layer,
+    empty_layers: bool = False,
     prunable: Prunable = kernels,
 ) -> LearnedMask:
     """Learns the probability that a weight is kept: f(x; m ⊙ w), m ~ Bernoulli(σ(s)).
 
     A new mask is drawn at every training step; the derivative passes straight through the draw, as
-    if m were σ(s): ∂L/∂s = ∂L/∂(m ⊙ w) ⊙ w ⊙ σ(s)(1 − σ(s)). Weights are never trained.
+    if m were σ(s): ∂L/∂s = ∂L/∂(m ⊙ w) ⊙ w ⊙ σ(s)(1 − σ(s)). Weights are never trained. Kept in the
+    end is what is kept more likely than not, s > 0, or as much as a density says.
 
     Args:
       logits: draws s, such as `jax.nn.initializers.zeros` for masks that begin with a half.
@@ -42,13 +49,18 @@ def bernoulli(
       rescale: whether weights are multiplied in each layer by all its weights over those kept
         ("dynamic weight rescaling").
       weights: draws the frozen weights; those that the network itself draws if `None`.
+      density: the share that the mask keeps, of each layer under the default selection, by its
+        scores as any criterion's; see `counts_at`. `None` keeps what is above zero.
+      select: which scores are kept at a density, from an `allocate.Allocation`.
+      empty_layers: whether a density may leave a layer without a weight; see `supermask`.
       prunable: which leaves have logits.
 
     Returns:
       The learned mask. Its params are the logits; it carries `{"weights": ...}`.
 
     Raises:
-      TicketError: for an unknown evaluation; from training, if it is given no key.
+      TicketError: for an unknown evaluation or a density outside (0, 1]; from training, if it is
+        given no key; later, where a density leaves a layer empty.
 
     Example:
       >>> learned = bernoulli(jax.nn.initializers.zeros)
@@ -62,6 +74,7 @@ def bernoulli(
     """
     if evaluation not in EVALUATIONS:
         raise unknown("evaluation", evaluation, EVALUATIONS)
+    check_density(density)
 
     def init(key: PRNGKeyArray, drawn: Params) -> tuple[Scores, Any]:
         given = draw_prunable(derive(key, "scores"), drawn, prunable, logits)
@@ -73,7 +86,7 @@ def bernoulli(
 
     def mask(params: Scores, carried: Any) -> Mask:
         del carried
-        return jax.tree.map(lambda logit: logit > 0, params)
+        return hardened(params, density, select=select, empty_layers=empty_layers)
 
     def drawn(key: PRNGKeyArray | None, chances: Any) -> Any:
         if key is None:

@@ -58,6 +58,36 @@ def supermask(
     return sparing(select)(scores, everything, counts)
 
 
+def hardened(
+    scores: Scores, density: Density | None, *, select: Select, empty_layers: bool
+) -> Mask:
+    """Keeps the scores above zero, or as many of the highest as a density says.
+
+    Where it says as many as are above zero, it is those: both are the same mask.
+
+    Args:
+      scores: float leaves; `None` where not prunable.
+      density: see `counts_at`; `None` for what is above zero, however many that are.
+      select: see `supermask`, only used with a density.
+      empty_layers: likewise; zero as the threshold may leave any layer empty.
+
+    Returns:
+      The mask.
+
+    Raises:
+      TicketError: see `supermask`.
+
+    Example:
+      >>> choices = {"select": select_by_layer, "empty_layers": False}
+      >>> scores = {"kernel": jnp.array([0.3, -2.0, -1.0])}
+      >>> [hardened(scores, one, **choices)["kernel"].tolist() for one in (None, 0.67)]
+      [[True, False, False], [True, False, True]]
+    """
+    if density is None:
+        return jax.tree.map(lambda score: score > 0, scores)
+    return supermask(scores, density, select=select, empty_layers=empty_layers)
+
+
 def whole(scores: Scores) -> Mask:
     """Makes the mask that keeps everything that has a score.
 

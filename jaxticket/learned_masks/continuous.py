@@ -7,14 +7,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
+from jaxticket.allocate.base import Select
+from jaxticket.allocate.layerwise import select_by_layer
 from jaxticket.errors import unknown
 from jaxticket.keys import derive
 from jaxticket.learned_masks.base import Initializer, LearnedMask, draw_prunable, over_prunable
+from jaxticket.learned_masks.budget import Density, check_density, hardened
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.types import Mask, Params
 
 EVALUATIONS = ("soft", "hard")
-"""What is evaluated: σ(βs) ⊙ w as in training, or what it hardens to, [s > 0] ⊙ w."""
+"""What is evaluated: σ(βs) ⊙ w as in training, or under the mask that is kept in the end."""
 
 
 def continuous_sparsification(
@@ -22,12 +25,16 @@ def continuous_sparsification(
     scores: Initializer,
     *,
     evaluation: str = "hard",
+    density: Density | None = None,
+    select: Select = select_by_layer,
+    empty_layers: bool = False,
     prunable: Prunable = kernels,
 ) -> LearnedMask:
     """Learns mask and weights together: f(x; σ(β_t s) ⊙ w), β_t rising.
 
     As β grows σ(βs) goes to [s > 0], which is the mask that is kept. How many weights that are is
-    decided by where s begins and by the penalty λ ‖σ(βs)‖₁, which training is told of:
+    decided by where s begins and by the penalty λ ‖σ(βs)‖₁, which training is told of, unless a
+    density is given:
     `supervised(reparametrise(model, learned), optimizer, penalty=size_penalty(learned, λ))`.
 
     Args:
@@ -35,6 +42,10 @@ def continuous_sparsification(
         `optax.exponential_decay(1.0, steps, 200.0, end_value=200.0)`.
       scores: draws s, such as `jax.nn.initializers.constant(0.05)`.
       evaluation: one of `EVALUATIONS`, the mask outside training.
+      density: the share that the mask keeps, of each layer under the default selection, by its
+        scores as any criterion's; see `counts_at`. `None` keeps what is above zero.
+      select: which scores are kept at a density, from an `allocate.Allocation`.
+      empty_layers: whether a density may leave a layer without a weight; see `supermask`.
       prunable: which leaves have scores.
 
     Returns:
@@ -42,7 +53,8 @@ def continuous_sparsification(
       `{"step": int32[]}`, the training steps made.
 
     Raises:
-      TicketError: for an unknown evaluation.
+      TicketError: for an unknown evaluation or a density outside (0, 1]; later, where a density
+        leaves a layer empty.
 
     Example:
       >>> from jaxticket.learned_masks import size_penalty
@@ -60,6 +72,7 @@ def continuous_sparsification(
     """
     if evaluation not in EVALUATIONS:
         raise unknown("evaluation", evaluation, EVALUATIONS)
+    check_density(density)
 
     def init(key: PRNGKeyArray, drawn: Params) -> tuple[Params, Any]:
         given = draw_prunable(derive(key, "scores"), drawn, prunable, scores)
@@ -73,7 +86,8 @@ def continuous_sparsification(
 
     def mask(params: Params, carried: Any) -> Mask:
         del carried
-        return jax.tree.map(lambda score: score > 0, params["scores"])
+        scores = params["scores"]
+        return hardened(scores, density, select=select, empty_layers=empty_layers)
 
     def used(params: Params, carried: Any, *, train: bool, key: Any = None) -> tuple[Params, Any]:
         del key
