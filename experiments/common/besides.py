@@ -20,8 +20,9 @@ def search(problem: Problem) -> Result:
       What was found.
     """
     training = problem.training
-    tell = _nobody if training is None else training.on_progress
-    return search_of(problem, None, Ledger())(Memory(), tell)
+    if training is None:
+        return search_of(problem, None, Ledger())(Memory(), _nobody)
+    return search_of(problem, None, training.ledger)(Memory(), training.on_progress)
 
 
 def transfer_options(problem: Problem, networks: int, rewind_step: int) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def transfer_options(problem: Problem, networks: int, rewind_step: int) -> dict[
         "streaming": problem.config.streaming,
         "on_segment": lambda name, *made: tell(name.arm, name.level, *made),
         "keeper": training and training.keeper,
+        "ledger": training and training.ledger,
         "keep_every": problem.config.keep_every,
     }
 

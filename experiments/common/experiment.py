@@ -202,7 +202,8 @@ def _backend() -> str:
 
 
 def _check_keep(experiment: Experiment, config: Any) -> None:
-    if config.keep != "all" and experiment.measure is not _measure_nothing:
+    measures = experiment.measure is not _measure_nothing and experiment.reads != ()
+    if config.keep != "all" and measures:
         raise TicketError(
             f"--keep {config.keep}: got {experiment.name}, which measures the weights of its "
             "networks, expected all"

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import xarray
 
+from experiments.common import besides
 from experiments.common.experiment import Problem
-from experiments.common.training import Teller
 from experiments.universality.flows import flows
 from experiments.universality.reading import Searches, Targets, searches_of
 from experiments.universality.searches import one_search
@@ -85,24 +85,16 @@ def transferred(searches: Searches, names: list[Transfer], **choices: Any) -> Tr
 
 def _to(target: Targets, tickets: Tickets, names: list[Transfer], choices: Any) -> Transferred:
     """Trains transfers to searches whose networks train by one family."""
-    problem, training = target.problem, target.problem.training
-    config, first = problem.config, one_search(problem)
+    problem, first = target.problem, one_search(target.problem)
     own = {name: one.hyperparameters for name, one in (problem.variants or {}).items()}
     swept = first.hyperparameters is not None
-    begin = whole(first.rewind_step)
-    tell = Teller(training, len(names) * (problem.protocol.steps - begin))
     options: dict[str, Any] = {
         "hyperparameters": own if swept else None,
-        "renewed": Renewed(mask=config.renewed_mask),
-        "rewind_step": begin,
-        "plan": problem.plan,
-        "streaming": config.streaming,
-        "on_segment": lambda name, *made: tell(name.arm, name.level, *made),
-        "keeper": training and training.keeper,
-        "keep_every": config.keep_every,
+        "renewed": Renewed(mask=problem.config.renewed_mask),
+        **besides.transfer_options(problem, len(names), whole(first.rewind_step)),
     }
     learner = problem.family if swept else problem.family({})
-    data, key = problem.splits, jax.random.key(config.seed)
+    data, key = problem.splits, jax.random.key(problem.config.seed)
     given = learner, data, key, problem.protocol, tickets, target.result, names
     return transfer(*given, **(options | choices))
 
