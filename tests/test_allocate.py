@@ -1,5 +1,6 @@
 """The laws of allocation: exact counts, ties by the lower flat index, nested masks."""
 
+import math
 import re
 from fractions import Fraction
 
@@ -58,6 +59,21 @@ def test_scores_of_any_precision_are_ranked(dtype):
     for keep, best in enumerate(([], [2], [2, 0], [2, 0, 3], [2, 0, 3, 1])):
         chosen = allocate.keep_highest(scores, jnp.ones(6, bool), keep)
         assert sorted(best) == np.flatnonzero(chosen).tolist()
+
+
+def test_scores_of_double_precision_are_ranked_by_all_their_digits():
+    with jax.enable_x64(True):
+        scores = jnp.array([1.0, 1 + 1e-12, -1.0, -1 - 1e-12, jnp.nan, 0.0])
+        for keep, best in enumerate(([], [1], [1, 0], [1, 0, 5], [1, 0, 5, 2], [1, 0, 5, 2, 3])):
+            chosen = allocate.keep_highest(scores, jnp.ones(6, bool), keep)
+            assert sorted(best) == np.flatnonzero(chosen).tolist()
+
+
+@pytest.mark.parametrize("densities", [(0.5, 0.5), (0.5, 0.0), (1.0, 0.5), (0.5, -0.1)])
+def test_densities_fall_from_level_to_level_and_stay_above_zero(densities):
+    with pytest.raises(TicketError, match=r"densities: got .*, each below the one before"):
+        allocate.totals(densities, 100, 3)
+    assert allocate.totals((0.5, 0.25, 0.1), 100, 3) == [100, 50, 25]
 
 
 def tree_of(flat):
@@ -133,6 +149,36 @@ def test_every_level_keeps_what_it_must_of_the_one_before(name, seed):
 @cases.every(cases.ALLOCATIONS)
 def test_an_allocation_says_whether_it_keeps_all_that_it_may(name):
     assert cases.ALLOCATIONS[name].exact is (name not in cases.UNUSED)
+
+
+@cases.every(cases.ALLOCATIONS)
+def test_a_schedule_begins_with_all_that_is_kept(name):
+    allocation, mask = cases.ALLOCATIONS[name], tree_of(np.ones(45, bool))
+    kept = allocation.kept(mask)
+    for levels in (1, 3):
+        first = allocation.schedule(mask, levels)[0]
+        assert first == {term: int(kept[term]) for term in first}
+
+
+@pytest.mark.parametrize(
+    "allocation",
+    [
+        allocate.per_output(0.5),
+        allocate.blocks(0.5, (1, None)),
+        allocate.blocks(0.5, (None, 1), scope="global"),
+        allocate.units(0.5, dense=()),
+        allocate.units(0.5, scope="global", dense=()),
+        allocate.n_of_m(1, 2),
+    ],
+)
+def test_groups_along_axes_of_one_weight_or_of_none(allocation):
+    shapes = {"one": (4, 1), "none": (4, 0), "some": (4, 4)}
+    scores = {path: jnp.arange(1.0, math.prod(s) + 1).reshape(s) for path, s in shapes.items()}
+    mask = {path: jnp.ones(shape, bool) for path, shape in shapes.items()}
+    counts = prune.schedule(allocation, mask, 2, empty_layers=True)[1]
+    kept = masks.counts(allocation.select(scores, mask, counts))
+    assert kept["none"] == 0 < kept["some"] < 16
+    assert sum(kept.values()) <= sum(counts.values()) < 20
 
 
 @pytest.mark.slow

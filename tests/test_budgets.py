@@ -271,6 +271,19 @@ def test_costs_that_cannot_be_are_refused(costs, message):
         prune.schedule(allocate.by_cost((0.1,), costs), mask, 2)
 
 
+def test_a_cost_may_be_as_much_as_can_be_counted_and_a_budget_one_weight():
+    most = 2**31 - 1
+    mask = {"a": np.ones(1, bool), "b": np.ones(1, bool)}
+    costs = {"a": 1, "b": most - 1}
+    assert allocate.by_cost((0.5,), costs).schedule(mask, 1) == [{"cost": most}]
+    with pytest.raises(TicketError, match=f"got {most + 1} in all"):
+        allocate.by_cost((0.5,), costs | {"b": most}).schedule(mask, 1)
+    dear = {"a": 100, "b": 20}
+    assert allocate.by_cost((0.9, 100 / 120), dear).schedule(mask, 3)[2] == {"cost": 100}
+    with pytest.raises(MaskError, match=r"cost of 96 at level 2, less than one weight of a"):
+        allocate.by_cost((0.9, 0.8), dear).schedule(mask, 3)
+
+
 def test_rounds_end_at_the_budget_in_a_sweep_of_different_terms():
     params, dense_mask = cases.params(), masks.ones(cases.params())
     evidence = criteria.Evidence(params, params, jax.random.key(0))

@@ -1,5 +1,9 @@
 """Laws of the search: who is paired with whom, what diverges, what is refused."""
 
+import dataclasses
+import functools
+import inspect
+
 import cases
 import jax
 import jax.numpy as jnp
@@ -15,19 +19,27 @@ from jaxticket import (
     TicketError,
     allocate,
     criteria,
+    find_tickets,
     learned_masks,
     learners,
     masks,
     topology,
 )
 from jaxticket.arms import ARMS
-from jaxticket.imp import Scoring
+from jaxticket.imp import DEFAULT, Scoring, Variant
 from jaxticket.keys import derive
-from jaxticket.records import Memory
+from jaxticket.records import Dropped, Memory
+from jaxticket.trainer import trainer
 
 
 def equal(first, second):
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, first, second)))
+
+
+@functools.cache
+def alone():
+    """The ticket of the first replicate, searched for by itself."""
+    return searches.search(replicates=1, arms=("ticket",))
 
 
 def test_every_arm_level_and_replicate_is_there_once():
@@ -93,8 +105,7 @@ def test_oneshot_pruning_gives_the_ticket_the_masks_of_the_oneshot_arm():
     for level in (1, 2):
         ticket, control = (once.network(arm, level, 0).mask for arm in arms)
         assert equal(ticket, control)
-    iterative = searches.search(replicates=1, arms=("ticket",))
-    assert not equal(once.network("ticket", 2, 0).mask, iterative.network("ticket", 2, 0).mask)
+    assert not equal(once.network("ticket", 2, 0).mask, alone().network("ticket", 2, 0).mask)
 
 
 class Stopped(Memory):
@@ -108,7 +119,7 @@ class Stopped(Memory):
 
 
 def test_a_search_of_one_replicate_goes_on_where_it_stopped():
-    whole = searches.search(replicates=1, arms=("ticket",))
+    whole = alone()
     store = Stopped(whole.records[:2])
     store.origin, told = whole.origin, []
     rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
@@ -116,8 +127,64 @@ def test_a_search_of_one_replicate_goes_on_where_it_stopped():
     assert equal(rest.network("ticket", 2, 0).params, whole.network("ticket", 2, 0).params)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_search_that_stopped_between_its_first_files_trains_what_is_missing(number):
+    whole = alone()
+    store = Stopped(whole.records[:number])
+    store.origin, told = whole.origin, []
+    rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
+    assert {progress.level for progress in told} == set(range(number, searches.LEVELS))
+    assert told[-1].done == told[-1].total
+    assert equal(rest.network("ticket", 2, 0).params, whole.network("ticket", 2, 0).params)
+
+
+def test_steps_that_are_made_again_for_dropped_params_count_once():
+    whole = alone()
+    store = Stopped([whole.records[0], whole.records[1]._replace(params=Dropped("here"))])
+    store.origin, told = whole.origin, []
+    rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
+    assert {progress.level for progress in told} == {1, 2}
+    assert {progress.done for progress in told if progress.level == 1} == {2 * 6}
+    assert told[-1].done == told[-1].total == 3 * 6
+    assert equal(rest.network("ticket", 2, 0).params, whole.network("ticket", 2, 0).params)
+
+
+@pytest.mark.parametrize(
+    ("tickets", "arms", "made"),
+    [
+        (2, ("shuffle", "oneshot"), {("ticket", 2), ("reinit", 1), ("reinit", 2)}),
+        (3, ("shuffle",), {(arm, level) for arm in ("reinit", "oneshot") for level in (1, 2)}),
+    ],
+)
+def test_what_a_store_lacks_is_made_again_and_no_control_is_taken_for_a_ticket(tickets, arms, made):
+    whole = searches.finished()
+    store = Stopped([*whole.records[:tickets], *(r for r in whole.records if r.arms[0] in arms)])
+    store.origin, told = whole.origin, []
+    rest = searches.search(store=store, on_progress=told.append)
+    assert {(progress.arm, progress.level) for progress in told} == made
+    for place in ((arm, level, 1) for arm in searches.ARMS for level in (1, 2)):
+        again, first = (result.network(*place) for result in (rest, whole))
+        assert equal((again.mask, again.params), (first.mask, first.params))
+
+
+def test_networks_that_begin_as_no_numbers_are_known_again():
+    model = cases.handwritten()
+
+    def init(key):
+        params, state = model.init(key)
+        return jax.tree.map(lambda leaf: leaf * jnp.nan, params), state
+
+    learner = learners.supervised(model._replace(init=init), cases.optimizer("sgd"))
+    choices = {"learner": learner, "levels": 1, "replicates": 1, "arms": ("ticket",)}
+    whole = searches.search(**choices)
+    store = Stopped(list(whole.records))
+    store.origin, told = whole.origin, []
+    assert len(searches.search(**choices, store=store, on_progress=told.append).records) == 1
+    assert not told
+
+
 def test_a_store_of_which_one_level_is_another_searchs_is_refused():
-    one, two = searches.search(replicates=1, arms=("ticket",)), searches.finished()
+    one, two = alone(), searches.finished()
     store = Stopped([one.records[0], two.records[1]])
     store.origin = one.origin
     with pytest.raises(TicketError, match=r"store: holds 2 networks .* at level 1, expected 1 of"):
@@ -125,7 +192,7 @@ def test_a_store_of_which_one_level_is_another_searchs_is_refused():
 
 
 def test_replicates_start_apart_and_are_independent_of_their_number():
-    few, many = searches.search(replicates=1, arms=("ticket",)), searches.finished()
+    few, many = alone(), searches.finished()
     first, second = (many.network("ticket", 0, replicate).params for replicate in (0, 1))
     assert not equal(first, second)
     for level in range(searches.LEVELS):
@@ -142,7 +209,10 @@ def test_arms_do_not_change_each_other():
             assert equal(one.params, together.network("shuffle", level, replicate).params)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+# Arms that cross two actions are in test_deconstructing.py too.
+@pytest.mark.parametrize(
+    "arm", [pytest.param(arm, marks=[pytest.mark.slow] * ("_frozen" in arm)) for arm in ARMS]
+)
 def test_every_arm_trains_and_keeps_its_mask(arm):
     result = searches.search(arms=(arm,), levels=2, replicates=1)
     network = result.network(arm, 1, 0)
@@ -270,6 +340,71 @@ def test_progress_counts_every_network_step_once():
     done = [progress.done for progress in seen]
     assert done == sorted(done)
     assert seen[-1].done == seen[-1].total == 2 * (6 + 2 * 4 + 2 * 4)
+
+
+def test_progress_names_the_first_network_in_training():
+    seen = []
+    choices = {"replicates": 3, "arms": ("ticket", "reinit"), "plan": Plan("map", chunk=2)}
+    searches.search(**choices, on_progress=seen.append)
+    for arm, level, done, *_ in seen:
+        # Of three networks a level, of six steps each; then of controls, two at a time.
+        if arm == "ticket" and done % 18:
+            assert level == done // 18
+        elif arm == "reinit" and done % 12 == 0:
+            assert level == (1, 1, 2)[(done - 54) // 12]
+    levels = {"ticket": (0, 1, 2), "reinit": (1, 2)}
+    wanted = {(arm, level) for arm, each in levels.items() for level in each}
+    assert {(progress.arm, progress.level) for progress in seen} == wanted
+
+
+def test_other_weights_begin_without_the_statistics_and_moments_of_the_rewind_step(monkeypatch):
+    learner = cases.learner("linen_with_batch_statistics", "momentum")
+    starts = {}
+
+    def watching(setup):
+        def look(coordinates, checked, size):
+            for place, name in enumerate(coordinates):
+                starts[name.arm] = jax.tree.map(lambda leaf, at=place: leaf[at], checked.start)
+
+        return look
+
+    monkeypatch.setattr("jaxticket.imp.search.monitor", watching)
+    arms = ("ticket", "reinit", "shuffle", "signed_reinit")
+    choices = {"replicates": 1, "levels": 2, "rewind_step": 2, "rewind_moments": True}
+    searches.search(learner=learner, arms=arms, **choices)
+    fresh = jax.device_get(learner.init(jax.random.key(0)).model_state)
+    for arm in arms:
+        own = arm in ("ticket", "shuffle")
+        statistics = jax.device_get(starts[arm].model_state)
+        assert equal(statistics, jax.device_get(starts["ticket"].model_state)) == own
+        assert equal(statistics, fresh) != own
+        moments = [leaf for leaf in jax.tree.leaves(starts[arm].moments) if leaf.ndim > 1]
+        assert any(np.any(leaf) for leaf in moments) == own
+
+
+def test_what_a_search_does_if_told_nothing_is_the_same_everywhere():
+    told = inspect.signature(find_tickets).parameters
+    for field in dataclasses.fields(DEFAULT):
+        default = getattr(DEFAULT, field.name)
+        if default is not None:
+            assert told[field.name].default == default, field.name
+    # A kill costs a minute at most.
+    kept = [inspect.signature(made).parameters["keep_every"] for made in (find_tickets, trainer)]
+    assert [parameter.default for parameter in kept] == [60.0, 60.0]
+    assert Scoring() == Scoring(number=100, balanced=True, share=1.0, corruption="none")
+
+
+def test_a_plan_is_chosen_for_all_networks_of_all_arms(monkeypatch):
+    class ChosenError(Exception):
+        pass
+
+    def auto(population):
+        raise ChosenError(population)
+
+    monkeypatch.setattr(Plan, "auto", auto)
+    variants = {name: Variant() for name in ("a", "b", "c")}
+    with pytest.raises(ChosenError, match=r"^24$"):
+        searches.search(plan=None, variants=variants)
 
 
 def test_chunks_do_not_change_results():

@@ -153,6 +153,8 @@ def test_overlap_of_masks_that_share_nothing_is_zero_and_of_empty_masks_one():
     assert masks.overlap(empty, mask) == 0
     assert masks.overlap(empty, empty) == 1
     assert masks.overlap(mask, other).dtype == jnp.float32
+    alone = {"w": jnp.array([True, False])}
+    assert masks.overlap(alone, alone) == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, -0.0])
@@ -219,6 +221,7 @@ def test_prunable_predicates_choose_by_path(prunable, expected):
 def test_a_kernel_is_prunable_at_any_depth(path):
     assert masks.kernels(path, np.ones((2, 2)))
     assert not masks.kernels(f"{path}_of_something", np.ones((2, 2)))
+    assert not masks.kernels(path.replace("kernel", "embedding"), np.ones((2, 2)))
 
 
 def test_path_string_names_dicts_lists_and_fields():

@@ -17,7 +17,8 @@ import searches
 from experiments.common.command_line import FAILED, run_main
 from jaxticket import Protocol, criteria, rewind
 from jaxticket.imp import ContractError, Variant, controls
-from jaxticket.imp.invariants import Checked, Source, count_broken
+from jaxticket.imp.invariants import Broken, Checked, Source, count_broken
+from jaxticket.imp.monitor import Expected, _faults
 from jaxticket.records import Memory
 
 supervised_module = importlib.import_module("jaxticket.learners.supervised")
@@ -101,9 +102,9 @@ def test_a_learners_own_mask_may_be_narrowed_and_nothing_else_may_change():
     before = {"mean": jnp.array([1.0, 2.0]), "own": jnp.array([True, True, False])}
     narrowed = {"mean": before["mean"], "own": jnp.array([True, False, False])}
     assert not any(broken([True], [1.0], [1.0], before=before, after=narrowed).state_apart.values())
-    changed = {"mean": jnp.array([1.0, 2.5]), "own": jnp.array([True, False, True])}
+    changed = {"mean": jnp.array([0.5, 2.5]), "own": jnp.array([True, False, True])}
     found = broken([True], [1.0], [1.0], before=before, after=changed).state_apart
-    assert {path: int(number) for path, number in found.items()} == {"mean": 1, "own": 1}
+    assert {path: int(number) for path, number in found.items()} == {"mean": 2, "own": 1}
 
 
 def test_what_only_the_optimizer_knows_may_be_masked_and_nothing_else():
@@ -115,6 +116,39 @@ def test_what_only_the_optimizer_knows_may_be_masked_and_nothing_else():
         found = broken([True], [1.0], [1.0], moments=moments, rewound=rewound)
         assert sorted(map(int, found.moments_apart.values())) == counts
         assert not found.moments
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (2, 1)])
+def test_moments_of_other_shapes_than_their_weights_have_no_place_of_a_pruned_one(shape):
+    """Factored moments have a number a row, say."""
+    moments, changed = {"w": jnp.ones(shape)}, {"w": jnp.full(shape, 2.0)}
+    for held, apart in ((moments, 0), (changed, np.prod(shape))):
+        found = broken([True, False], [1.0, 0.0], [1.0, 5.0], moments=held, rewound=moments)
+        assert not found.moments
+        assert int(found.moments_apart["w"]) == apart
+
+
+@pytest.mark.parametrize(
+    ("exact", "kept", "said"),
+    [
+        (True, 4, []),
+        (True, 5, ["w: 5 are kept, expected 4", "all leaves: 5 are kept, expected 4"]),
+        (True, 3, ["w: 3 are kept, expected 4", "all leaves: 3 are kept, expected 4"]),
+        (False, 4, []),
+        (False, 3, []),
+        (
+            False,
+            5,
+            ["w: 5 are kept, expected at most 4", "all leaves: 5 are kept, expected at most 4"],
+        ),
+    ],
+)
+def test_what_is_kept_is_held_to_a_number_or_to_the_most_there_may_be(exact, kept, said):
+    counts = {"w": 4, "*": 4}
+    expected = Expected(False, counts, 1, exact, False, False)
+    nothing = Broken(*[{}] * len(Broken._fields))
+    found = nothing._replace(kept=({}, dict.fromkeys(counts, kept)))
+    assert [fault for _, fault in _faults(expected, found)] == said
 
 
 @pytest.fixture(autouse=True)

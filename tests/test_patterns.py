@@ -80,6 +80,7 @@ N_OF_M_MISTAKES = {
     ),
     "got 4 levels, expected at most 3: level 1 keeps 3 of 4": (((3, 1), 4), 4),
     "n_of_m: got axis -3 for a, which has shape": ((2, 4, -3), 2),
+    "n_of_m: got axis 2 for a, which has shape": ((2, 4, 2), 2),
     r"axes \{'c': 0\}: no pattern for \['a', 'b'\], no layer for \['c'\]": ((2, 4, {"c": 0}), 2),
     "n_of_m: got 4 of 4, expected numbers between 1 and 3": ((4, 4), 2),
     "n_of_m: got 0 of 4": ((0, 4), 2),
@@ -99,8 +100,9 @@ def test_a_mask_with_too_few_weights_in_a_group_is_refused():
     mask = {"a": np.ones((4, 2), bool)}
     mask["a"][1:, 1] = False
     assert prune.schedule(allocate.n_of_m(1, 4), mask, 2) == ({"a": 5}, {"a": 2})
-    with pytest.raises(MaskError, match="fewer than 2 weights in a group of a; begin with"):
-        prune.schedule(allocate.n_of_m(2, 4), mask, 2)
+    for numbers in (2, (2, 1)):
+        with pytest.raises(MaskError, match="fewer than 2 weights in a group of a; begin with"):
+            prune.schedule(allocate.n_of_m(numbers, 4), mask, 2)
 
 
 # Every output by itself.
@@ -223,6 +225,16 @@ def test_global_units_are_the_longest_ranking_that_fits_with_the_best_of_each_la
 global_units = jax.jit(allocate.units(0.5, scope="global", reduction="mean", dense=()).select)
 
 
+def test_global_units_of_different_sizes_are_budgeted_in_weights():
+    allocation = allocate.units((0.5, 0.3), scope="global", dense=())
+    # Units of 5 and of 6 weights; round(0.3 x 38) = 11.
+    mask = {"a": np.ones((5, 4), bool), "b": np.ones((6, 3), bool)}
+    assert [counts["*"] for counts in prune.schedule(allocation, mask, 3)] == [38, 19, 11]
+    # Of one size they are counted: round(0.3 x 7) = 2.
+    alike = {"a": np.ones((5, 4), bool), "b": np.ones((5, 3), bool)}
+    assert [counts["*"] for counts in prune.schedule(allocation, alike, 3)] == [35, 20, 10]
+
+
 LAYERS = {"first/kernel": (2, 8), "output/kernel": (8, 4)}
 
 
@@ -269,6 +281,12 @@ def test_the_last_unit_of_a_layer_goes_only_where_that_was_asked_for():
         MaskError, match="keeps 4 weights at level 1, fewer than the 8 of at_least 2"
     ):
         prune.schedule(few, shapes, 2)
+    # 42 units of two weights, of which four are two of every layer.
+    just = allocate.units((0.5, 4 / 42), scope="global", at_least=2, dense=())
+    assert prune.schedule(just, shapes, 3)[2] == {"*": 8}
+    less = allocate.units((0.5, 3 / 42), scope="global", at_least=2, dense=())
+    with pytest.raises(MaskError, match="keeps 6 weights at level 2, fewer than the 8"):
+        prune.schedule(less, shapes, 3)
 
 
 MISTAKES = {

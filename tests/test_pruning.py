@@ -166,6 +166,7 @@ def test_a_single_example_can_be_scored_with():
         (Scoring(31), SPLIT, "got 31 examples of 3 classes, expected a multiple of 3"),
         (Scoring(90), SPLIT, "got 90 examples of 3 classes, expected .* at most 20 of each"),
         (Scoring(91, balanced=False), SPLIT, "got 91 examples, expected at most 90: 1 of the"),
+        (Scoring(46, balanced=False, share=0.5), SPLIT, "expected at most 45: 0.5 of the training"),
         (Scoring(30), STREAM, "expected a training split in memory with labels"),
     ],
 )

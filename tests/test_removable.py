@@ -60,6 +60,66 @@ def test_the_worst_units_go_by_the_mean_of_their_weights():
     assert mask["b"].ravel().tolist() == [True, True, False]
 
 
+def test_units_of_different_sizes_compete_by_the_mean_of_what_is_left_of_them():
+    def apply(params, state, x, *, train, key=None):
+        return x @ params["a"] @ params["b"] @ params["c"], state
+
+    params = {"a": np.ones((1, 3)), "b": np.ones((3, 3)), "c": np.ones((3, 1))}
+    graph = trace(Model(lambda key: (params, {}), apply), params, {}, (1,))
+    dense = masks.ones(params, masks.matching("*"))
+    allocation = removable_units(graph, 0.5, scope="global")
+
+    def units(a, c, mask, number):
+        """Which units stay, of those that a makes and of those that c reads."""
+        scores = {"a": np.array([a]), "b": np.zeros((3, 3)), "c": np.array([c]).T}
+        kept = allocation.select(scores, mask, {"units": number})
+        return kept, kept["a"].any(axis=0).tolist(), kept["c"].any(axis=1).tolist()
+
+    # Each group keeps its best, whatever the others are worth.
+    firsts = [True, False, False]
+    assert units([12.0, 12.0, 12.0], [0.3, 0.2, 0.1], dense, 2)[1:] == (firsts, firsts)
+    # Means of four weights each, 3 and 1.5 and 0.25; 2 and 1.25 and 1.
+    kept, *alive = units([12.0, 6.0, 1.0], [8.0, 5.0, 4.0], dense, 5)
+    assert alive == [[True, True, False], [True, True, True]]
+    # Of those that c reads three weights are left, means 3 and 1.4 and 0.1: 6 / 4 is more.
+    assert units([12.0, 6.0, 99.0], [9.0, 4.2, 0.3], kept, 3)[1:] == (
+        [True, True, False],
+        [True, False, False],
+    )
+    # 4 / 4 is less than 4.5 / 3, though 4 x 4 would be more than 4.5 x 3.
+    assert units([12.0, 4.0, 99.0], [9.0, 4.5, 3.9], kept, 3)[1:] == (
+        [True, False, False],
+        [True, True, False],
+    )
+
+
+def test_a_unit_of_one_prunable_weight_is_worth_it():
+    def apply(params, state, x, *, train, key=None):
+        return x @ params["a"] @ params["b"] @ params["c"], state
+
+    params = {"a": np.ones((2, 2)), "b": np.ones((2, 2)), "c": np.ones((2, 1))}
+    graph = trace(Model(lambda key: (params, {}), apply), params, {}, (2,))
+    scores = params | {"a": np.array([[8.0, 3.0], [8.0, 1.0]]), "c": np.array([[9.0], [3.0]])}
+    mask = masks.ones(params, masks.matching("a", "c"))
+    kept = removable_units(graph, 0.5, scope="global").select(scores, mask, {"units": 3})
+    # Means of 8 and 2, and 9 and 3.
+    assert kept["a"].any(axis=0).tolist() == [True, False]
+    assert kept["c"].any(axis=1).tolist() == [True, True]
+
+
+@pytest.mark.parametrize(("scope", "least"), [("layerwise", 1), ("global", 2)])
+def test_a_group_may_lose_all_units_but_one(scope, least):
+    graph = made("residual")[-1]
+    sizes = [group.size for group in graph.groups]
+    dense = masks.ones(made("residual")[1])
+    whole = sum(sizes) if scope == "global" else min(sizes)
+    allocation = removable_units(graph, (0.9, (least + 0.4) / whole), scope=scope)
+    assert min(allocation.schedule(dense, 3)[2].values()) == least
+    fewer = removable_units(graph, (0.9, (least - 0.6) / whole), scope=scope)
+    with pytest.raises(MaskError, match=f"keeps {least - 1} units.* at level 2, .*least {least};"):
+        fewer.schedule(dense, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scope", ["layerwise", "global"])
 @cases.every(NETWORKS)

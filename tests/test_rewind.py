@@ -89,6 +89,14 @@ def test_signed_actions_keep_the_sign_of_every_kept_weight(name):
         np.testing.assert_array_equal(np.sign(leaf[kept]), np.sign(before[kept]))
 
 
+@cases.every(sorted(KEPT_SIGN))
+def test_a_weight_that_was_zero_has_no_sign_and_stays_zero(name):
+    params, mask = {"w": jnp.array([0.0, 2.0, -3.0])}, {"w": jnp.ones(3, bool)}
+    kept = cases.ACTIONS[name](jax.random.key(0), params, jax.tree.map(jnp.cos, params), mask)["w"]
+    assert np.isfinite(kept).all()
+    assert kept[0] == 0
+
+
 def test_signed_reinit_has_the_fresh_magnitudes():
     _, fresh = weights()
     for leaf, new, kept in layers(act("signed_reinit"), fresh, cases.mask()):

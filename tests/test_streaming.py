@@ -19,7 +19,7 @@ from jaxticket.keys import derive
 from jaxticket.learners.augmentation import compose, crop, flip
 from jaxticket.population.memory import Memory
 from jaxticket.trainer import Networks, placement, trainer
-from jaxticket.trainer.feeding import Call, Orders, places_of
+from jaxticket.trainer.feeding import Call, Orders, feed, places_of
 from jaxticket.trainer.placement import as_arrays, as_stream, place, steps_a_call
 from jaxticket.types import Stream
 
@@ -256,6 +256,27 @@ def test_no_call_is_fed_more_than_the_budget_or_one_step(budget, expected, monke
     assert max(asked) <= max(budget, 2 * A_BATCH)
 
 
+def test_the_budget_is_of_one_device(monkeypatch):
+    monkeypatch.setattr(placement, "FED_BYTES", 2 * 3 * A_BATCH)
+    asked: list[int] = []
+    splits = cases.data() | {"train": spied(asked)}
+    plan = Plan("map", devices=2)
+    trainer(IDLE, train.UNWATCHED, PROTOCOL, splits, plan, streaming=True)(idle_networks(), 4)
+    # A device has two of the four networks, so a call has three steps.
+    assert asked == [4 * A_BATCH * steps for steps in (3, 3, 1, 3, 3, 1, 2)]
+
+
+def test_all_calls_are_fed_alike_and_what_is_too_much_is_zero():
+    keys, stream = jax.random.split(jax.random.key(1), 2), as_stream(cases.data()["train"])
+    orders, calls = orders_of(keys, 26, 4), [Call(0, 3), Call(3, 4)]
+    whole, part = feed(stream, PROTOCOL, orders, calls, 3, Plan("map"))
+    for long, short in zip(whole, part, strict=True):
+        assert long.shape == short.shape == (2, 12, *long.shape[2:])
+        assert not np.any(short[:, 4:])
+    places = places_of(calls[1], PROTOCOL, 26, orders)
+    np.testing.assert_array_equal(part.images[:, :4], stream.rows(places).images)
+
+
 def test_a_call_is_as_long_as_the_budget_allows_and_no_longer_than_an_interval():
     protocol = Protocol(steps=100, batch_size=8, evaluate_every=50)
     for budget in range(1, 2000, 7):
@@ -291,6 +312,12 @@ def test_the_decision_is_told_in_one_line(monkeypatch):
     assert str(place(cases.data(), Plan("map"))) == (
         "training examples on the device (360 B within 4 GiB, 50% of what is free on this machine)"
     )
+    # Of half of 4 GiB an eighth would be more than is fed at a time.
+    assert place(cases.data(), Plan("map")).fed_bytes == 256 * 2**20
+    tell(monkeypatch, 720)
+    assert "on the device (360 B within 360 B" in str(place(cases.data(), Plan("map")))
+    tell(monkeypatch, 2)
+    assert place(cases.data(), Plan("map")).fed_bytes == 1
     tell(monkeypatch, 100, "H100")
     assert str(place(cases.data(), Plan("map"))) == (
         "training examples streamed from the host, at most 6 B at a time (360 B above 50 B, 50% "

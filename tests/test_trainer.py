@@ -1,5 +1,6 @@
 """Laws of a population's training loop: snapshots, pieces, what the host is told."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from jaxticket import Plan, Protocol, TicketError, criteria, train
 from jaxticket.costs import Ledger
-from jaxticket.trainer import Networks, pace, run, segments, trainer
+from jaxticket.trainer import Networks, pace, placement, run, segments, trainer
 from jaxticket.trainer.partway import Keeping
 
 PROTOCOL = Protocol(steps=7, batch_size=4, evaluate_every=3)
@@ -92,6 +93,15 @@ def test_each_network_is_evaluated_where_it_begins_and_on_the_grid_after():
     assert found.steps.tolist() == [0, 2, 3, 6, 7]
     evaluated = np.isfinite(found.curves["validation_loss"]).astype(int).tolist()
     assert evaluated == [[1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
+
+
+def test_a_network_that_begins_later_is_trained_as_if_from_there_on():
+    given = networks(2)
+    together = fit()(given._replace(begins=jnp.array([0, 3])), 2)
+    last = jax.tree.map(lambda leaf: leaf[1:], given)
+    alone = fit()(last, 2, start=3)
+    later = jax.tree.map(lambda leaf: leaf[1:], together.training.learner)
+    chex.assert_trees_all_equal(later, alone.training.learner)
 
 
 def test_what_a_step_costs_is_counted_once():
@@ -210,6 +220,25 @@ def test_networks_that_are_killed_after_every_step_end_as_if_they_never_were(
     assert sums[-1] == 2 * 7 - sum(begins)
 
 
+def test_a_population_goes_on_behind_the_evaluation_at_which_it_was_kept(monkeypatch):
+    monkeypatch.setattr(pace, "LOOK_EVERY", 1e9)
+    options = {"keeper": Drawer(), "keep_every": 1e9}
+    run = trainer(LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), **options)
+    told = []
+
+    def on_segment(steps, metrics):
+        told.append(steps)
+        if len(told) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(networks(2), 2, on_segment=on_segment)
+    assert told == [0, 6]
+    run(networks(2), 2, on_segment=on_segment)
+    # What was made is told in one, then the two intervals that were left.
+    assert told == [0, 6, 6, 6, 2]
+
+
 def test_other_networks_are_not_taken_for_those_that_are_kept():
     drawer = Drawer()
     run = trainer(
@@ -264,6 +293,52 @@ def test_the_host_looks_every_few_seconds_by_what_the_last_steps_took(monkeypatc
     assert not here.look()
     now += pace.LOOK_EVERY
     assert here.look()
+    # A clock may stand still, and no part is so long that its end would be no step.
+    with here.timing(1):
+        pass
+    assert here.stop(0, 10**7) == 10**6
+
+
+def test_the_first_part_may_compile_and_does_not_count_towards_a_look(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now)
+    here = pace.Pace()
+    for looks in (False, True):
+        here.begin()
+        with here.timing(1):
+            now += 2 * pace.LOOK_EVERY
+        assert here.look() is looks
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_host_counts_from_where_an_interval_begins_and_times_every_part(streaming, monkeypatch):
+    told = []
+
+    class Told(pace.Pace):
+        def begin(self):
+            told.append("begins")
+
+        def stop(self, start, end):
+            return min(end, start + 2)
+
+        def timing(self, steps):
+            told.append(steps)
+            return contextlib.nullcontext()
+
+        def look(self):
+            return False
+
+    monkeypatch.setattr(segments, "Pace", Told)
+    # Of two networks two batches of four images and labels, of 10 bytes each.
+    monkeypatch.setattr(placement, "FED_BYTES", 2 * 2 * 4 * 10)
+    run = trainer(
+        LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), streaming=streaming
+    )
+    trained = run(networks(2), 2)
+    before = [] if streaming else ["begins", 0]
+    assert told == [*before, "begins", 2, 1, "begins", 2, 1, "begins", 1]
+    # Only where the device draws the batches does it keep an order.
+    assert trained.training.order.shape == (2, 0 if streaming else 26)
 
 
 @pytest.mark.parametrize("streams", [False, True])

@@ -122,6 +122,7 @@ def keep_affordable(
     ranks = ordered_bits(scores)
     if first is not None:
         ranks = jnp.where(first, ~jnp.zeros((), ranks.dtype), ranks)
-    order = jnp.argsort(~jnp.where(mask, ranks, 0), stable=True)
+    # What is pruned costs nothing, wherever it ranks.
+    order = jnp.argsort(~ranks, stable=True)
     spent = jnp.cumsum(jnp.where(mask, costs, 0)[order], dtype=jnp.int32)
     return jnp.zeros_like(mask).at[order].set(spent <= budget) & mask

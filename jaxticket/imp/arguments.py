@@ -16,7 +16,6 @@ from jaxticket.learners.base import Learner
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
 from jaxticket.records import Store
-from jaxticket.types import Model
 
 
 class Kind(NamedTuple):
@@ -36,7 +35,7 @@ def _instance(*kinds: type) -> Callable[[Any], bool]:
 
 
 def _makes_learners(value: Any) -> bool:
-    return isinstance(value, Learner) or (callable(value) and not isinstance(value, Model))
+    return isinstance(value, Learner) or callable(value)
 
 
 def _is_count(value: Any) -> bool:
