@@ -129,12 +129,18 @@ def _is_prefix(given: Any, whole: Any, said: bool, gone: bool) -> bool:
     return said and 1 < len(given) < len(whole) and same(given, whole[: len(given)])
 
 
+def read_config(folder: Path) -> Any:
+    """Reads what `config.json` says of the fields that the small run was made with."""
+    content, made = (runs.read_json(place / "config.json") for place in (folder, MADE[0]))
+    # Where it goes is no part of what it is, and fields that came later stand at their defaults.
+    fields = {name: content["config"].get(name) for name in made["config"]}
+    return content | {"config": fields | {"out": None}}
+
+
 def _config(pristine: Path) -> Kind:
     def read(folder: Path) -> Any:
         small(folder).close()
-        content = runs.read_json(folder / "config.json")
-        # Where it goes is no part of what it is.
-        return content | {"config": content["config"] | {"out": None}}
+        return read_config(folder)
 
     copy(pristine)
     return Kind(_foreign("config.json"), read, lambda *_: False)
