@@ -281,7 +281,7 @@ def test_networks_in_training_are_kept_when_it_is_time_and_not_before(monkeypatc
 
 
 def test_the_host_looks_every_few_seconds_by_what_the_last_steps_took(monkeypatch):
-    now = 100.0
+    now = 1.0  # The machine has just begun.
     monkeypatch.setattr(pace.time, "monotonic", lambda: now)
     here = pace.Pace()
     here.begin()
