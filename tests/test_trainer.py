@@ -251,7 +251,7 @@ def test_other_networks_are_not_taken_for_those_that_are_kept():
     chex.assert_trees_all_equal(run(networks(2), 2), first)
 
 
-def test_time_decides_when_networks_are_kept():
+def test_time_decides_when_networks_are_kept_and_they_are_not_at_the_end():
     for seconds, saved in ((0.0, 3), (1e9, 0)):
         drawer = Drawer()
         options = {"keeper": drawer, "keep_every": seconds}
@@ -259,6 +259,7 @@ def test_time_decides_when_networks_are_kept():
             networks(1), 1
         )
         assert drawer.saved == saved
+        assert not saved or drawer.content["stop"] == 6
 
 
 def test_networks_in_training_are_kept_when_it_is_time_and_not_before(monkeypatch):
