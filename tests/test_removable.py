@@ -67,10 +67,10 @@ def test_units_of_different_sizes_compete_by_the_mean_of_what_is_left_of_them():
     params = {"a": np.ones((1, 3)), "b": np.ones((3, 3)), "c": np.ones((3, 1))}
     graph = trace(Model(lambda key: (params, {}), apply), params, {}, (1,))
     dense = masks.ones(params, masks.matching("*"))
-    allocation = removable_units(graph, 0.5, scope="global")
 
-    def units(a, c, mask, number):
+    def units(a, c, mask, number, reduction="mean"):
         """Which units stay, of those that a makes and of those that c reads."""
+        allocation = removable_units(graph, 0.5, scope="global", reduction=reduction)
         scores = {"a": np.array([a]), "b": np.zeros((3, 3)), "c": np.array([c]).T}
         kept = allocation.select(scores, mask, {"units": number})
         return kept, kept["a"].any(axis=0).tolist(), kept["c"].any(axis=1).tolist()
@@ -91,6 +91,12 @@ def test_units_of_different_sizes_compete_by_the_mean_of_what_is_left_of_them():
         [True, False, False],
         [True, True, False],
     )
+    # 5 / 4 is less than 4.5 / 3, and 5 is more than 4.5.
+    ends = {"mean": ([True, False, False], [True, True, False])}
+    ends["sum"] = ([True, True, False], [True, False, False])
+    for reduction, (first, last) in ends.items():
+        given = [12.0, 5.0, 99.0], [9.0, 4.5, 3.9], kept, 3, reduction
+        assert units(*given)[1:] == (first, last)
 
 
 def test_a_unit_of_one_prunable_weight_is_worth_it():
