@@ -17,6 +17,7 @@ from jaxticket.analysis import at_early_stop, transfer_results
 from jaxticket.data import Dataset
 from jaxticket.data.dataset import Splits, make_dataset, make_examples, select, stratified_choice
 from jaxticket.imp import Scoring, Variant
+from jaxticket.imp.spoiling import random_labels, shuffled_pixels
 from jaxticket.keys import derive
 from jaxticket.records import Result
 from jaxticket.transfer import Renewed, Tickets, Transfer, transfer
@@ -25,16 +26,13 @@ from jaxticket.types import Examples
 
 def _random_labels(split: Examples, generator: np.random.Generator) -> Examples:
     labels = np.asarray(split.labels)
-    return make_examples(np.asarray(split.images), generator.choice(np.unique(labels), len(labels)))
+    drawn = random_labels(labels, np.unique(labels), generator)
+    return make_examples(np.asarray(split.images), drawn)
 
 
 def _random_pixels(split: Examples, generator: np.random.Generator) -> Examples:
-    images = np.asarray(split.images)
-    flat = images.reshape(len(images), -1, images.shape[-1])
-    # One order an image, drawn as the order of uniform numbers.
-    order = np.argsort(generator.random(flat.shape[:2]), axis=1)[..., None]
-    shuffled = np.take_along_axis(flat, order, axis=1)
-    return make_examples(shuffled.reshape(images.shape), np.asarray(split.labels))
+    images = shuffled_pixels(np.asarray(split.images), generator)
+    return make_examples(images, np.asarray(split.labels))
 
 
 def _half(split: Examples, generator: np.random.Generator) -> Examples:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxticket.errors import TicketError, unknown
+from jaxticket.imp.spoiling import random_labels, shuffled_pixels
 from jaxticket.keys import derive
 from jaxticket.trainer.placement import as_stream
 from jaxticket.types import Batch, Stream
@@ -91,10 +92,19 @@ def draw_scoring(scoring: Scoring, split: Batch | Stream, keys: jax.Array) -> Ba
     stream = as_stream(split)
     places = np.stack([_places(scoring, split, stream.number, key) for key in keys])
     examples = stream.rows(places)
+    generators = [_generator(key, scoring.corruption) for key in keys]
     if scoring.corruption == "labels":
-        return examples._replace(labels=_random_labels(examples.labels, keys))
+        classes = np.unique(examples.labels)
+        drawn = [
+            random_labels(own, classes, by)
+            for own, by in zip(examples.labels, generators, strict=True)
+        ]
+        return examples._replace(labels=np.stack(drawn))
     if scoring.corruption == "pixels":
-        return examples._replace(images=_shuffled_pixels(examples.images, keys))
+        made = [
+            shuffled_pixels(own, by) for own, by in zip(examples.images, generators, strict=True)
+        ]
+        return examples._replace(images=np.stack(made))
     return examples
 
 
@@ -130,17 +140,3 @@ def _places(scoring: Scoring, split: Any, number: int, key: Any) -> np.ndarray:
             "or choose Scoring(balanced=False)"
         )
     return np.concatenate(by_class)
-
-
-def _random_labels(labels: np.ndarray, keys: jax.Array) -> np.ndarray:
-    classes = np.unique(labels)
-    drawn = [_generator(key, "labels").choice(classes, labels.shape[1]) for key in keys]
-    return np.stack(drawn).astype(labels.dtype)
-
-
-def _shuffled_pixels(images: np.ndarray, keys: jax.Array) -> np.ndarray:
-    flat = images.reshape(*images.shape[:2], -1, images.shape[-1])
-    # One order an image, drawn as the order of uniform numbers.
-    drawn = [_generator(key, "pixels").random(flat.shape[1:3]) for key in keys]
-    order = np.argsort(np.stack(drawn), axis=-1)[..., None]
-    return np.take_along_axis(flat, order, axis=2).reshape(images.shape)
