@@ -113,6 +113,8 @@ ROWS = [
     ("supermask", ["--densities", "0.001"], "keeps no weight of hidden_1.kernel .300., output"),
     ("supermask", ["--widths", "nan"], "--widths: got nan"),
     ("supermask", ["--widths", "0.1"], "--widths: got 0.1 twice"),
+    ("supermask", ["--spoiled", "labls"], "unknown spoiled data 'labls': did you mean 'labels'"),
+    ("supermask", ["--spoiled", "half", "half"], "--spoiled: got half twice"),
     ("supermask", ["--levels", "2"], "--levels 2 --arms ticket: expected 1 and ticket"),
     ("connectivity", ["--arms", "ticket", "copy"], "--arms: got no reinit, no reinit_copy, no"),
     ("connectivity", ["--levels", "2"], "--levels 2 --replicates 2: expected 3 and 2 or more"),

@@ -16,17 +16,23 @@ replicate. Other widths are other shapes and so populations of their own; they a
 checkpointed. What is known without learning a mask stands beside: one that large_final_same_sign
 makes of a trained network, over its initial weights (see also `experiments.deconstructing`).
 
-Sanity checks, without any training: every learned mask shuffled within each layer, and over other
-weights of the same kind. A mask that was learned over weights should be good for nothing without
-them, and nowhere else. These claims were stated before any run of them.
+Sanity checks, without any training: every learned mask shuffled within each layer, over other
+weights of the same kind, and made of the lowest scores instead of the highest. A mask that was
+learned over weights should be good for nothing without them, and nowhere else.
+
+Did the data matter? Masks that keep half are learned once more on spoiled data (--spoiled): random
+labels, the pixels of every image shuffled in an order of its own, half of the examples. They begin
+with the same weights and scores, are one population, and are evaluated on the true test examples;
+what is random in the data is the same for all replicates. They are not checkpointed. Half of the
+examples may cost one point. The claims of all checks were stated before any run of them.
 
 Presets:
   default  5,000 embedded Fashion-MNIST images, LeNet-300-100, two kinds of weights, eight shares,
-           five replicates: 80 networks, 30 of other widths and 15 trained ones; minutes on two
-           cores.
+           five replicates: 80 networks, 30 of other widths, 30 of spoiled data and 15 trained ones;
+           minutes on two cores.
   smoke    digits, seconds; only the exact claims mean anything.
   paper    CIFAR-10, Conv-6 (epochs, rate and batch are unverified): 120 networks, 4.2 million
-           network-steps, and 40 of other widths and 15 trained ones.
+           network-steps, and 40 of other widths, 30 of spoiled data and 15 trained ones.
 
 Expected on ImageNet (paper): ResNet-50 with 30 % of its weights kept has 68.6 % over signed
 constants and 61.7 % over Kaiming normal weights; on MNIST 86 % untrained with
@@ -45,7 +51,8 @@ from rich.console import RenderableType
 from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.supermask import checks, learned, supermasks
+from experiments.common.spoiling import SPOILED
+from experiments.supermask import checks, learned, spoiled, supermasks
 from jaxticket.analysis import Claim, at_end
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
@@ -82,6 +89,9 @@ class Config(Configuration):
     """Other widths, at which masks keep half; compared with each other and with --width."""
     trained_steps: Step = Step.iterations(240)  # noqa: RUF009
     """Training, by Adam at 2e-3, of the network that large_final_same_sign is asked about."""
+    spoiled: tuple[str, ...] = tuple(SPOILED)
+    """Data on which masks that keep half are learned once more: random labels, shuffled pixels or
+    half."""
 
 
 DEFAULT = Config()
@@ -98,6 +108,7 @@ PRESETS = {
         densities=(0.05, 0.5, 1.0),
         widths=(),
         trained_steps=Step.iterations(20),
+        spoiled=("labels", "half"),
     ),
     "paper": dataclasses.replace(
         published(DEFAULT, "conv6-2019"),
@@ -116,7 +127,7 @@ PRESETS = {
 
 
 def check(config: Config) -> None:
-    """Refuses shares and widths that cannot be, and levels.
+    """Refuses shares, widths and spoiled data that cannot be, and levels.
 
     Args:
       config: the configuration.
@@ -132,6 +143,9 @@ def check(config: Config) -> None:
     narrow = [width for width in config.widths if not (width > 0 and np.isfinite(width))]
     if narrow:
         raise TicketError(f"--widths: got {narrow[0]}, expected positive numbers")
+    if config.spoiled:
+        sweeps.check_some("--spoiled", config.spoiled)
+    sweeps.check_known("spoiled data", config.spoiled, tuple(SPOILED))
     if config.levels != 1 or config.arms != ("ticket",):
         raise TicketError(
             f"--levels {config.levels} --arms {' '.join(config.arms)}: expected 1 and ticket, "
@@ -207,6 +221,11 @@ def claims(problem: Problem) -> list[Claim]:
         supermasks.far_above(same_sign, learned.TRAINED[0], 3 * chance, ZHOU, "86 % on MNIST"),
         supermasks.more(best, f"the best mask over {signed}", same_sign, learned.TRAINED[0], ZHOU),
         *(claim for kind in learned.WEIGHTS for claim in checks.claims(kind, learned.MIDDLE)),
+        *(
+            claim
+            for kind in learned.WEIGHTS
+            for claim in spoiled.claims(kind, learned.MIDDLE, config.spoiled)
+        ),
     ]
 
 
@@ -228,7 +247,7 @@ def _exact_claims() -> list[Claim]:
 
 
 def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
-    """Adds accuracies by share, by width, of controls and of a trained network; counts mistakes.
+    """Adds accuracies by share and width, of checks and of a trained network; counts mistakes.
 
     Args:
       problem: what is run.
@@ -237,7 +256,7 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
 
     Returns:
       The results with `share_accuracy`, `width_accuracy`, `untrained_accuracy`, `check_accuracy`,
-      `wrong_counts` and `moved_weights`.
+      `wrong_counts` and `moved_weights`; with spoiled data also `spoiled_accuracy`.
     """
     config: Config = problem.config
     shares, kinds = sorted(config.densities), list(learned.WEIGHTS)
@@ -253,7 +272,7 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
     untrained = learned.untrained(problem)
     checked = checks.accuracy(problem, result, variants(problem))
     checked = checked.reshape(len(kinds), len(shares), len(checks.CONTROLS), config.replicates)
-    return results.assign(
+    found = results.assign(
         share_accuracy=(("weights", "share", "replicate"), by_share),
         width_accuracy=(("width", "weights", "replicate"), np.stack(by_width)),
         untrained_accuracy=(("criterion", "replicate"), untrained),
@@ -267,6 +286,7 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
         criterion=list(learned.TRAINED),
         control=list(checks.CONTROLS),
     )
+    return spoiled.measured(problem, found)
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:
@@ -278,7 +298,7 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
     Returns:
       Rich tables.
     """
-    return [*supermasks.tables(results), checks.table(results)]
+    return [*supermasks.tables(results), checks.table(results), *spoiled.tables(results)]
 
 
 def draw(results: xarray.Dataset, result: Result) -> "dict[str, Figure]":

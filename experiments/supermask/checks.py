@@ -1,4 +1,4 @@
-"""Sanity checks of learned masks: the same mask shuffled, and over other weights, untrained."""
+"""Sanity checks of learned masks, untrained: shuffled, over other weights, of inverted scores."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from experiments.common import sweeps
 from experiments.common.experiment import Problem
 from experiments.common.judging import Values, judged
 from experiments.supermask import learned
-from jaxticket import masks, recipes
+from jaxticket import learned_masks, masks, recipes
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import greater
 from jaxticket.imp import Variant
@@ -23,6 +23,7 @@ CONTROLS = {
     "ticket": "as learned",
     "shuffle": "shuffled in each layer",
     "reinit": "over other weights of the same kind",
+    "inverted": "that of its lowest scores, as many in each layer",
 }
 """What the mask is, or what is under it."""
 
@@ -52,7 +53,7 @@ def accuracy(problem: Problem, result: Result, variants: dict[str, Variant]) -> 
 
 
 def _check(problem: Problem) -> Any:
-    """Makes the function that evaluates one network's mask in three ways."""
+    """Makes the function that evaluates one network's mask in four ways."""
     config, test = problem.config, problem.dataset.test
     plain = recipes.make_learner(config, problem.dataset, precision=config.precision)
 
@@ -70,14 +71,30 @@ def _check(problem: Problem) -> Any:
             return plain.evaluate(here, mask, examples)["accuracy"]
 
         shuffled = masks.shuffle(derive(key, "shuffle", 0), mask)
-        pairs = (weights, mask), (weights, shuffled), (fresh, mask)
+        inverted = inverted_at(own["density"], params)
+        pairs = (weights, mask), (weights, shuffled), (fresh, mask), (weights, inverted)
         return jax.numpy.stack([correct(*pair) for pair in pairs])
 
     return check
 
 
+def inverted_at(density: Any, scores: Any) -> Any:
+    """Gives the mask of the scores' order turned round: what the learned mask keeps last.
+
+    Args:
+      density: the share, possibly traced.
+      scores: params of a network whose mask is learned; `None` where not prunable.
+
+    Returns:
+      The mask, with as many weights of each layer as the learned one.
+    """
+    # Turned round in their places too: of equal scores the last is kept, not again the first.
+    turned = jax.tree.map(lambda score: jax.numpy.flip(-jax.numpy.abs(score)), scores)
+    return jax.tree.map(jax.numpy.flip, learned_masks.supermask(turned, density))
+
+
 def claims(weights: str, share: float) -> list[Claim]:
-    """Claims that a learned mask is of its places and of its weights.
+    """Claims that a learned mask is of its places, of its weights and of its scores' order.
 
     Args:
       weights: the kind of frozen weights.
@@ -106,6 +123,9 @@ def _values(weights: str, share: float, control: str) -> Values:
     def values(results: xarray.Dataset) -> np.ndarray | str:
         if share not in results["share"].values:
             return f"{weights} at {share:.1%}"
+        # A run that finished before there was such a control.
+        if control not in results["control"].values:
+            return f"the control {control}"
         return results["check_accuracy"].sel(weights=weights, share=share, control=control).values
 
     return values

@@ -50,6 +50,7 @@ from rich.console import RenderableType
 from experiments.common import lottery, sweeps
 from experiments.common.configuration import ReadingOne, published
 from experiments.common.experiment import Experiment, Problem, run
+from experiments.common.spoiling import HALF_COSTS, SPOILED
 from experiments.verdict import best, measuring, spoiled
 from experiments.verdict.sources import DENSITIES, changes_in_training, judged_levels
 from jaxticket.analysis import Claim
@@ -80,7 +81,7 @@ class Config(ReadingOne):
     """What still counts as matching, as a share of test examples."""
     judged_levels: tuple[int, ...] = ()
     """Levels of a finished run whose masks are judged; its last one if none is said."""
-    spoiled: tuple[str, ...] = tuple(spoiled.SPOILED)
+    spoiled: tuple[str, ...] = tuple(SPOILED)
     """Data on which the search is made once more: random labels, shuffled pixels or half."""
 
 
@@ -123,7 +124,7 @@ def check(config: Config) -> None:
     for option, given in (("spoiled", config.spoiled), ("judged-levels", config.judged_levels)):
         if given:
             sweeps.check_some(f"--{option}", given)
-    sweeps.check_known("spoiled data", config.spoiled, tuple(spoiled.SPOILED))
+    sweeps.check_known("spoiled data", config.spoiled, tuple(SPOILED))
     if config.judged_levels and config.run is None:
         raise TicketError(
             f"--judged-levels: got {config.judged_levels[0]}, which is a level of a finished run; "
@@ -143,9 +144,6 @@ def variants(problem: Problem) -> dict[str, Variant]:
     rates = sorted(problem.config.learning_rates)
     return {f"rate {rate:g}": Variant({"learning_rate": float(rate)}) for rate in rates}
 
-
-HALF_COSTS = 0.01
-"""What a mask may lose that was searched on half of the examples, stated first."""
 
 PAPER = {
     "ticket-matches-dense-at-best-13.1": "0.3 points and more at 13.5 %, MNIST, one rate "

@@ -8,14 +8,12 @@ import xarray
 from rich.table import Table
 
 from experiments.common import sweeps
+from experiments.common.spoiling import OWN, WORDS
 from experiments.verdict.sources import near
-from experiments.verdict.spoiled import WORDS
 from jaxticket.analysis import Claim, at_early_stop, mean_interval
 from jaxticket.analysis.claims import Evidence, at_least, greater, not_computable
 
 MA = "Ma et al. 2021, arXiv 2107.00166 (definition from memory, unverified)"
-
-OWN = "this project's own claim; the check is that of Su et al. 2020, arXiv 2009.11094 (unverified)"
 
 
 class At(NamedTuple):
