@@ -15,7 +15,8 @@ class Arm(NamedTuple):
         the trained dense network gives; `dense`, the mask that keeps everything.
       weights: the name of an action in `jaxticket.rewind`.
       question: what the arm answers, for tables and help.
-      pruned: what pruned weights are held at, the name of a function in `jaxticket.held`.
+      pruned: what pruned weights are held at, the name of a function in `jaxticket.held`; under
+        some of them kept weights that shrank begin at zero.
       order: `train`, the data order, dropout and augmentation of the ticket at that level;
         `copy`, other ones.
     """
@@ -53,6 +54,12 @@ ARMS: dict[str, Arm] = {
     "frozen_unless_shrunk": Arm(
         "ticket", "rewind", "is zero right where training went towards it?", "initial_unless_shrunk"
     ),
+    "frozen_unless_shrunk_all": Arm(
+        "ticket",
+        "rewind",
+        "should kept weights that shrank begin at zero, too?",
+        "initial_unless_shrunk_all",
+    ),
 }
 """Every arm by name."""
 
@@ -67,10 +74,19 @@ MASK_1 = (
 )
 """What kept weights become in 1905.01067, by the names of `jaxticket.rewind`."""
 
-MASK_0 = {"zero": "", "initial": "frozen", "initial_unless_shrunk": "frozen_unless_shrunk"}
+MASK_0 = {
+    "zero": "",
+    "initial": "frozen",
+    "initial_unless_shrunk": "frozen_unless_shrunk",
+    "initial_unless_shrunk_all": "frozen_unless_shrunk_all",
+}
 """What pruned weights become there, by the names of `jaxticket.held`, and what arms are called."""
 
-_REST = {"initial": "the rest frozen", "initial_unless_shrunk": "the rest frozen unless it shrank"}
+_REST = {
+    "initial": "the rest frozen",
+    "initial_unless_shrunk": "the rest frozen unless it shrank",
+    "initial_unless_shrunk_all": "the rest frozen and all that shrank zero",
+}
 
 
 def _crossed(kept: str, pruned: str) -> str:

@@ -16,10 +16,13 @@ from experiments import deconstructing
 from experiments.deconstructing import actions
 from jaxticket import TicketError, criteria, learners, plots
 from jaxticket.arms import CROSSED
-from jaxticket.imp import Variant
+from jaxticket.imp import Variant, controls
 from jaxticket.keys import derive
 
 CRITERIA = {"large_final": criteria.magnitude(), "movement": criteria.movement()}
+FROM_ZERO = tuple(
+    arm for (_, pruned), arm in CROSSED.items() if pruned == "initial_unless_shrunk_all"
+)
 LAYERS = ("hidden_0", "output")
 KEYS = jax.random.key(0)
 
@@ -29,16 +32,16 @@ def family(hyperparameters):
     return learners.supervised(cases.handwritten(), optax.sgd(hyperparameters["learning_rate"]))
 
 
+def search(arms, of=tuple(CRITERIA), rate=0.0, **choices):
+    rates = {"hyperparameters": {"learning_rate": 1.0}}
+    rates["retraining_hyperparameters"] = {"learning_rate": rate}
+    variants = {name: Variant(criterion=CRITERIA[name], **rates) for name in of}
+    return searches.search(learner=family, variants=variants, arms=arms, levels=2, **choices)
+
+
 @functools.cache
 def found():
-    rates = {"hyperparameters": {"learning_rate": 1.0}}
-    rates["retraining_hyperparameters"] = {"learning_rate": 0.0}
-    return searches.search(
-        learner=family,
-        variants={name: Variant(criterion=one, **rates) for name, one in CRITERIA.items()},
-        arms=tuple(CROSSED.values()),
-        levels=2,
-    )
+    return search(tuple(CROSSED.values()))
 
 
 def network(arm, replicate, criterion, level=1):
@@ -68,8 +71,15 @@ def mask_of(replicate, criterion, counts):
     return kept
 
 
-def check_kept(action, ours, begin, fresh, kept):
+def begins_at_zero(pruned, begin, end):
+    """Which weights of a layer begin at zero, kept or not."""
+    return (pruned == "initial_unless_shrunk_all") & (abs(end) < abs(begin))
+
+
+def check_kept(action, ours, begin, fresh, kept, zeroed):
     """Kept weights of a layer are those of an action, as far as no chance is in them."""
+    assert not cases.bits(ours[zeroed]).any()
+    all_kept, kept = begin[kept], kept & ~zeroed
     values, initial = ours[kept], begin[kept]
     constant = np.std(begin, dtype=np.float64)
     exact = {"rewind": initial, "reinit": fresh[kept]}
@@ -78,9 +88,11 @@ def check_kept(action, ours, begin, fresh, kept):
         np.testing.assert_array_equal(values, exact[action])
     elif "constant" in action:
         np.testing.assert_allclose(abs(values), constant, rtol=1e-5)
+    elif zeroed.any():  # of a permutation, some are gone
+        assert set(abs(values)) <= set(abs(all_kept))
     else:
         np.testing.assert_array_equal(np.sort(abs(values)), np.sort(abs(initial)))
-    if action == "reshuffle":
+    if action == "reshuffle" and not zeroed.any():
         np.testing.assert_array_equal(np.sort(values), np.sort(initial))
     if action.startswith("signed"):
         np.testing.assert_array_equal(np.sign(values), np.sign(initial))
@@ -88,7 +100,9 @@ def check_kept(action, ours, begin, fresh, kept):
 
 def held_at(action, begin, end, kept):
     """What pruned weights of a layer stay at."""
-    stays = {"zero": False, "initial": True, "initial_unless_shrunk": abs(end) >= abs(begin)}
+    grew = abs(end) >= abs(begin)
+    stays = {"zero": False, "initial": True}
+    stays |= {"initial_unless_shrunk": grew, "initial_unless_shrunk_all": grew}
     return np.where(~kept & stays[action], begin, 0.0)
 
 
@@ -117,7 +131,7 @@ def test_a_crossed_network_starts_from_its_definition(pair, replicate, criterion
         np.testing.assert_array_equal(one.mask[name]["kernel"], mask[name])
         ours = one.params[name]["kernel"]
         assert not cases.bits(ours[~mask[name]]).any()
-        check_kept(action, ours, begin, new, mask[name])
+        check_kept(action, ours, begin, new, mask[name], begins_at_zero(pruned, begin, end))
         biases = fresh if action in ("reinit", "signed_reinit") else first
         np.testing.assert_array_equal(one.params[name]["bias"], biases[name]["bias"])
         held[name] = held_at(pruned, begin, end, mask[name])
@@ -126,11 +140,41 @@ def test_a_crossed_network_starts_from_its_definition(pair, replicate, criterion
 
 
 def test_what_kept_weights_become_does_not_depend_on_what_pruned_ones_do():
-    for (action, _), arm in CROSSED.items():
+    """But for what shrank of it, where that begins at zero: at least one, and not all."""
+    first, last, _ = origin(1, "movement")
+    for (action, pruned), arm in CROSSED.items():
         ours, plain = (
             network(name, 1, "movement").params for name in (arm, CROSSED[action, "zero"])
         )
+        for name in LAYERS:
+            zeroed = begins_at_zero(pruned, first[name]["kernel"], last[name]["kernel"])
+            if pruned == "initial_unless_shrunk_all":
+                assert (plain[name]["kernel"] * zeroed).any()
+                assert (plain[name]["kernel"] * ~zeroed).any()
+            plain[name]["kernel"] = np.where(zeroed, np.float32(0), plain[name]["kernel"])
         cases.assert_same_bits(ours, plain)
+
+
+def test_arms_are_the_same_to_the_bit_beside_those_that_begin_at_zero():
+    arms = ("ticket", "signed_reinit", "reshuffle_frozen_unless_shrunk")
+    without, beside = (
+        search(each, of=("movement",), rate=0.1, replicates=1)
+        for each in (arms, (*arms, *FROM_ZERO[:2]))
+    )
+    for arm in arms:
+        one, other = (result.network(arm, 1, 0, "movement") for result in (without, beside))
+        cases.assert_same_bits((one.mask, one.params), (other.mask, other.params))
+
+
+def test_a_run_without_arms_that_begin_at_zero_does_not_compile_them(monkeypatch):
+    def never(*given):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(controls, "zero_where_shrunk", never)
+    small = {"of": ("movement",), "replicates": 1}
+    search(("ticket", "reinit_frozen", "frozen_unless_shrunk"), **small)
+    with pytest.raises(AssertionError, match="compiled"):
+        search(FROM_ZERO[:1], **small)
 
 
 def test_the_oracles_search_tells_any_two_arms_apart():
@@ -193,6 +237,7 @@ def test_the_heat_map_shows_every_pair_of_every_criterion_at_its_place(step, add
         "zero",
         "freeze_init\n(initial)",
         "freeze_init_zero_mask\n(initial_unless_shrunk)",
+        "freeze_init_zero_all\n(initial_unless_shrunk_all)",
     ]
 
 
@@ -233,10 +278,13 @@ def test_claims_of_zeros_are_made_of_every_action_that_is_crossed():
     )
     assert made(actions.LINES) == []
     claims = made(actions.ALL)
-    assert len({claim.id for claim in claims}) == len(claims) == 12
+    assert len({claim.id for claim in claims}) == len(claims) == 18
+    assert len(made([arm for arm in actions.ALL if arm not in FROM_ZERO])) == 12
     given = results()
     # Of the accuracies made up above each arm's is above those before it in the table of arms.
     held = {claim.id: claim.test(given).holds for claim in claims}
     for kept in ("reinit", "signed-constant"):
         assert not held[f"large-final-{kept}-more-than-large-final-{kept}-frozen-9"]
         assert held[f"large-final-{kept}-frozen-unless-shrunk-as-good-as-large-final-{kept}-9"]
+        unless = f"large-final-{kept}-frozen-unless-shrunk"
+        assert held[f"{unless}-all-as-good-as-{unless}-9"]

@@ -316,6 +316,8 @@ def test_every_control_trains_from_its_own_start_on_the_tickets_batches(name, re
             moving = still
         first = SETTINGS[name].rewind_step
         held = held_weights(name, replicate, cases.ARMS[arm].pruned, mask)
+        if cases.ARMS[arm].pruned == "initial_unless_shrunk_all":
+            start = start | zero_where_shrunk(name, replicate, start)
         purpose = cases.ARMS[arm].order
         w, _ = oracle.train(
             start, mask, moving, replicate, level, first, held=held, purpose=purpose
@@ -332,7 +334,16 @@ def held_weights(name, replicate, pruned, mask):
         "initial": lambda n: ~mask[n],
         "initial_unless_shrunk": lambda n: ~mask[n] & (abs(last[n]) >= abs(first[n])),
     }
+    stays["initial_unless_shrunk_all"] = stays["initial_unless_shrunk"]
     return {n: np.where(stays[pruned](n), first[n], 0.0) for n in KERNELS}
+
+
+def zero_where_shrunk(name, replicate, start):
+    """What weights begin at where those that training made smaller begin at zero."""
+    _, levels, _, _ = expected(name, replicate)
+    first, last = drawn("replicate", replicate), levels[0][1]
+    assert all((abs(last[n]) < abs(first[n])).any() for n in KERNELS)
+    return {n: np.where(abs(last[n]) < abs(first[n]), 0.0, start[n]) for n in KERNELS}
 
 
 @every_setting

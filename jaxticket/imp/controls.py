@@ -11,14 +11,14 @@ from jaxticket import masks
 from jaxticket.allocate.base import Counts
 from jaxticket.arms import ARMS
 from jaxticket.criteria.base import Evidence
-from jaxticket.held import HELD
-from jaxticket.imp.monitor import Monitor, checked, source_of
-from jaxticket.imp.setup import Setup, make_record
+from jaxticket.held import FROM_ZERO, HELD, zero_where_shrunk
+from jaxticket.imp.monitor import Monitor, begun_source, checked, source_of
+from jaxticket.imp.setup import Setup, choose, make_record
 from jaxticket.keys import derive
 from jaxticket.records import Coordinate, Origin, Record, Store
 from jaxticket.rewind import ACTIONS
 from jaxticket.trainer import Networks, Trainer
-from jaxticket.types import Mask
+from jaxticket.types import Mask, Params
 
 
 class Start(NamedTuple):
@@ -28,7 +28,8 @@ class Start(NamedTuple):
       mask_rule: which mask its arm takes, an index into the run's.
       action: which weights its arm takes, an index into the run's actions.
       copied: whether its arm has a data order of its own.
-      held: what its arm holds pruned weights at, an index into the run's.
+      held: what its arm holds pruned weights at, an index into the run's; kept weights that shrank
+        begin at zero under some.
       level: its level.
       key: its replicate's key.
       hyperparameters: of its lineage.
@@ -108,10 +109,10 @@ def train_controls(
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
         source = source_of(setup, starts.rewound)
+        source = begun_source(source, chosen, starts.initial, starts.dense, starts.ticket_mask)
         check(chosen, checked(networks, trained, starts.ticket_mask, source), size)
-        records.append(make_record(chosen, trained, networks.masks))
         with setup.ledger.phase("checkpoint"):
-            store.save(records[-1])
+            records.append(store.save(make_record(chosen, trained, networks.masks)))
 
 
 def control_coordinates(setup: Setup) -> Iterator[Coordinate]:
@@ -220,14 +221,27 @@ def _held_names(setup: Setup) -> list[str]:
     return list(dict.fromkeys(["zero", *(ARMS[arm].pruned for arm in setup.arms)]))
 
 
+def _begin(setup: Setup) -> Callable[[Params, Start, Mask], Params]:
+    """Lets kept weights that shrank begin at zero where the arm says so, in runs that have one."""
+    from_zero = [name in FROM_ZERO for name in _held_names(setup)]
+
+    def begun(params: Params, start: Start, mask: Mask) -> Params:
+        if not any(from_zero):
+            return params
+        zeroed = zero_where_shrunk(params, start.initial, start.dense, mask)
+        return choose(jnp.array(from_zero)[start.held], zeroed, params)
+
+    return begun
+
+
 def _weights(setup: Setup, name: str) -> Callable[[Start, Mask], Any]:
-    own = name == "rewind"
+    own, begin = name == "rewind", _begin(setup)
 
     def state_of(start: Start, mask: Mask) -> Any:
         learner = setup.family(start.retraining_hyperparameters)
         fresh = learner.init(derive(start.key, "reinit", start.level))
         key = derive(start.key, "action", start.level)
-        params = ACTIONS[name](key, start.rewound.params, fresh.params, mask)
+        params = begin(ACTIONS[name](key, start.rewound.params, fresh.params, mask), start, mask)
         # Batch statistics of θ_k describe θ_k only: other weights start from those of a new
         # initialisation, and never from θ_k's moments.
         model_state = (start.rewound if own else fresh).model_state

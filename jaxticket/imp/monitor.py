@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxticket.allocate.base import count_kept
 from jaxticket.arms import ARMS
+from jaxticket.held import FROM_ZERO, zero_where_shrunk
 from jaxticket.imp.invariants import Broken, Checked, Source, count_broken, moments_of
 from jaxticket.imp.setup import Setup
 from jaxticket.masks.basic import sizes
@@ -19,7 +20,7 @@ from jaxticket.population.hosts import SharedError
 from jaxticket.records import Coordinate
 from jaxticket.rewind import rewind
 from jaxticket.trainer import Networks, Trained
-from jaxticket.types import Mask
+from jaxticket.types import Mask, Params
 
 Monitor = Callable[[Sequence[Coordinate], Checked, int], None]
 """`check(coordinates, checked, size)`: raises a `ContractError` if any of these networks breaks a
@@ -193,6 +194,28 @@ def _message(name: Coordinate, faults: list[tuple[str, str]]) -> str:
     )
 
 
+def begun_source(
+    source: Source, coordinates: Sequence[Coordinate], initial: Params, dense: Params, mask: Mask
+) -> Source:
+    """Puts weights at zero that shrank, for networks whose arm lets them begin there.
+
+    Args:
+      source: along axis 0, by network.
+      coordinates: the networks' names.
+      initial: θ_0 of each.
+      dense: θ_T of each.
+      mask: says which leaves are prunable.
+
+    Returns:
+      What each network begins with, where its arm rewinds.
+    """
+    zeroed = np.array([ARMS[name.arm].pruned in FROM_ZERO for name in coordinates])
+    if not zeroed.any():
+        return source
+    begun = jax.device_get(zero_where_shrunk(source.params, initial, dense, mask))
+    return source._replace(params=_choose(zeroed, begun, source.params))
+
+
 def kept_source(setup: Setup, rewound: Source, params: Any, model_state: Any) -> Source:
     """Puts the trained weights in the place of those of the rewind step where they are kept.
 
@@ -208,11 +231,16 @@ def kept_source(setup: Setup, rewound: Source, params: Any, model_state: Any) ->
     keeps = setup.lineages.keeps_weights
     if not keeps.any():
         return rewound
-
-    def choose(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.where(keeps.reshape(-1, *[1] * (one.ndim - 1)), one, other)
-
     return rewound._replace(
-        params=jax.tree.map(choose, params, rewound.params),
-        model_state=jax.tree.map(choose, model_state, rewound.model_state),
+        params=_choose(keeps, params, rewound.params),
+        model_state=_choose(keeps, model_state, rewound.model_state),
     )
+
+
+def _choose(rows: np.ndarray, one: Any, other: Any) -> Any:
+    """Takes one tree's rows or another's, on the host."""
+
+    def choose(leaf: np.ndarray, its: np.ndarray) -> np.ndarray:
+        return np.where(rows.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, its)
+
+    return jax.tree.map(choose, one, other)

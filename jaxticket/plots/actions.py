@@ -23,6 +23,7 @@ PAPER_NAMES = {
     "zero": "zero",
     "initial": "freeze_init",
     "initial_unless_shrunk": "freeze_init_zero_mask",
+    "initial_unless_shrunk_all": "freeze_init_zero_all",
 }
 """What the authors of 1905.01067 call actions that this library calls otherwise, or alike."""
 

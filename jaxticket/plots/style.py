@@ -63,6 +63,7 @@ APPEARANCES: dict[str, Appearance] = {
     "dense": Appearance("#661100", "_"),
     "frozen": Appearance("#aa4499", "d"),
     "frozen_unless_shrunk": Appearance("#6699cc", "8"),
+    "frozen_unless_shrunk_all": Appearance("#994455", "+"),
 }
 """The look of every arm, by name."""
 
