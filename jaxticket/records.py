@@ -160,12 +160,20 @@ class Store(Protocol):
         """Gives back what was saved, in the order in which it was saved."""
         ...
 
-    def save_origin(self, origin: Origin) -> None:
-        """Keeps the origin; called once, before the first record."""
+    def save_origin(self, origin: Origin) -> Origin:
+        """Keeps the origin; called once, before the first record.
+
+        Returns:
+          It, perhaps with its arrays mapped from a disk.
+        """
         ...
 
-    def save(self, record: Record) -> None:
-        """Keeps a record; returns when it is safe or being made safe in the background."""
+    def save(self, record: Record) -> Record:
+        """Keeps a record; returns when it is safe or being made safe in the background.
+
+        Returns:
+          It, perhaps with its arrays mapped from a disk.
+        """
         ...
 
 
@@ -179,11 +187,13 @@ class Memory:
         del template
         return None, []
 
-    def save_origin(self, origin: Origin) -> None:
+    def save_origin(self, origin: Origin) -> Origin:
         """Keeps nothing; the result holds it."""
+        return origin
 
-    def save(self, record: Record) -> None:
+    def save(self, record: Record) -> Record:
         """Keeps nothing; the result holds it."""
+        return record
 
 
 class Network(NamedTuple):

@@ -273,6 +273,21 @@ def test_controls_are_held_to_the_contracts_of_their_arms(
         search(levels=2, arms=("ticket", "reinit", "shuffle", "dense"))
 
 
+@pytest.mark.parametrize(
+    ("arm", "name", "broken_one"),
+    [
+        ("frozen_unless_shrunk_all", "zero_where_shrunk", lambda params, *others: params),
+        ("frozen_unless_shrunk", "FROM_ZERO", frozenset({"initial_unless_shrunk"})),
+    ],
+)
+def test_weights_are_held_to_begin_at_zero_where_their_arm_says_so(
+    monkeypatch, arm, name, broken_one
+):
+    monkeypatch.setattr(controls, name, broken_one)
+    with pytest.raises(ContractError, match=f"contract 4 .* by {arm} level 1 .* weights are not"):
+        search(levels=2, arms=("ticket", arm))
+
+
 def test_masks_that_are_made_anew_at_every_level_need_not_be_nested():
     made = {when: Variant(pruning=when) for when in ("oneshot", "at_start")}
     result = search(criterion=criteria.random(), variants=made, arms=("ticket",))
@@ -295,6 +310,7 @@ class Kept(Memory):
 
     def save(self, record):
         self.levels.append(record.levels[0])
+        return record
 
 
 def test_the_level_that_breaks_a_contract_is_not_kept():

@@ -54,13 +54,13 @@ class StopAfter(Memory):
         return self.store.load(template)
 
     def save_origin(self, origin):
-        self.store.save_origin(origin)
+        return self.store.save_origin(origin)
 
     def save(self, record):
         if self.left == 0:
             raise KeyboardInterrupt
         self.left -= 1
-        self.store.save(record)
+        return self.store.save(record)
 
 
 @pytest.mark.parametrize(

@@ -50,19 +50,18 @@ class Begun:
         """Gives back what was saved, at first the dense networks."""
         origin, records = self._store.load(template)
         if origin is None:
-            self._store.save_origin(self._origin())
-            self._store.save(self._dense(template))
-            origin, records = self._origin(), [self._dense(template)]
+            origin = self._store.save_origin(self._origin())
+            records = [self._store.save(self._dense(template))]
         return origin, records
 
-    def save_origin(self, origin: Origin) -> None:
+    def save_origin(self, origin: Origin) -> Origin:
         """Refuses: it is there from the first call on."""
         del origin
         raise AssertionError("searches begin with the origin that is there")
 
-    def save(self, record: Record) -> None:
+    def save(self, record: Record) -> Record:
         """Keeps a record."""
-        self._store.save(record)
+        return self._store.save(record)
 
     def _origin(self) -> Origin:
         # Nothing is fine-tuned that begins here.

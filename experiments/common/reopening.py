@@ -90,12 +90,12 @@ class Source:
             )
         return origin, records
 
-    def save_origin(self, origin: Origin) -> None:
+    def save_origin(self, origin: Origin) -> Origin:
         """Refuses: there is nothing to begin with."""
         del origin
         raise TicketError(f"--run {self.path}: its checkpoints are gone; make the run again")
 
-    def save(self, record: Record) -> None:
+    def save(self, record: Record) -> Record:
         """Refuses what the run should have held already."""
         raise TicketError(
             f"--run {self.path}: lacks {len(record.arms)} networks, {tuple(record.coordinates[0])} "

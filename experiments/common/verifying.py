@@ -73,13 +73,15 @@ class Withholding:
         self.withheld = next(record for record in records if self.drawn in record.coordinates)
         return origin, [record for record in records if record is not self.withheld]
 
-    def save_origin(self, origin: Origin) -> None:
+    def save_origin(self, origin: Origin) -> Origin:
         """Keeps nothing: what begins with it is compared."""
+        return origin
 
-    def save(self, record: Record) -> None:
+    def save(self, record: Record) -> Record:
         """Ends the search if the network that was drawn is in the record."""
         if self.drawn in record.coordinates:
             raise TrainedAgainError(record)
+        return record
 
 
 def check_verify(experiment: str, config: Configuration) -> None:

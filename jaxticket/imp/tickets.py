@@ -51,8 +51,8 @@ def train_tickets(
     done = {record.levels[0]: record for record in records if record.arms[0] == "ticket"}
     if origin is None or 0 not in done:
         origin, done[0] = _train_dense(setup, train, dense, tell)
-        store.save_origin(origin)
-        _keep(setup, done[0], records, store)
+        origin = store.save_origin(origin)
+        done[0] = _keep(setup, done[0], records, store)
     prune_all = setup.over(prune_one(setup), setup.ticket_size)
     restart_all = setup.over(restart_one(setup), setup.ticket_size)
     repel = repeller(setup)
@@ -88,7 +88,7 @@ def train_tickets(
         check(names_of(setup, level), compared, setup.ticket_size)
         done[level] = make_record(names_of(setup, level), trained, mask)
         if not kept:
-            _keep(setup, done[level], records, store)
+            done[level] = _keep(setup, done[level], records, store)
     return origin
 
 
@@ -163,7 +163,8 @@ def names_of(setup: Setup, level: int) -> list[Coordinate]:
     return [Coordinate("ticket", level, replicate, variant) for variant, replicate in pairs]
 
 
-def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> None:
-    records.append(record)
+def _keep(setup: Setup, record: Record, records: list[Record], store: Store) -> Record:
     with setup.ledger.phase("checkpoint"):
-        store.save(record)
+        kept = store.save(record)
+    records.append(kept)
+    return kept

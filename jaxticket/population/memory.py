@@ -68,12 +68,37 @@ def device_memory(plan: Plan) -> Memory:
     if "bytes_limit" in stats:
         whole = int(stats["bytes_limit"])
         return Memory(whole - int(stats.get("bytes_in_use", 0)), whole, device.device_kind)
-    free, whole = _host_memory() if device.platform == "cpu" else (None, None)
+    free, whole = host_memory() if device.platform == "cpu" else (None, None)
     if free is None or whole is None:
         return Memory(None, None, f"a {device.platform} that does not tell")
     here = min(plan.all_devices, jax.local_device_count())
     whose = "this machine" if here == 1 else f"this machine, in {here} parts"
     return Memory(free // here, whole // here, whose)
+
+
+def host_memory() -> tuple[int | None, int | None]:
+    """Reads the memory of the machine, or of its control group where that has less.
+
+    Returns:
+      What is free and what there is, in bytes; `None` where the system does not tell.
+
+    Example:
+      >>> free, whole = host_memory()
+      >>> free is None or 0 < free <= whole
+      True
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        facts = {name: int(rest.split()[0]) * 1024 for name, rest in (x.split(":") for x in lines)}
+        free, whole = facts["MemAvailable"], facts["MemTotal"]
+    except (OSError, ValueError, KeyError):
+        return _portable_memory()
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no control group, or one without a limit
+        return free, whole
+    return min(free, max(limit - used, 0)), min(whole, limit)
 
 
 def program_bytes(compiled: jax.stages.Compiled) -> int | None:
@@ -169,22 +194,6 @@ def readable(size: int | float) -> str:
             return f"{size:.4g} {unit}"
         size /= 1024
     return f"{size:.4g} TiB"
-
-
-def _host_memory() -> tuple[int | None, int | None]:
-    """Gives free and whole memory of the machine, or of its control group, in bytes."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        facts = {name: int(rest.split()[0]) * 1024 for name, rest in (x.split(":") for x in lines)}
-        free, whole = facts["MemAvailable"], facts["MemTotal"]
-    except (OSError, ValueError, KeyError):
-        return _portable_memory()
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no control group, or one without a limit
-        return free, whole
-    return min(free, max(limit - used, 0)), min(whole, limit)
 
 
 def _portable_memory() -> tuple[int | None, int | None]:

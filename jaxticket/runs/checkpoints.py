@@ -18,6 +18,7 @@ from jaxticket.runs.manifest import MANIFEST, write_manifest
 from jaxticket.runs.partway import PartwayFile
 from jaxticket.runs.reader import CheckpointReader
 from jaxticket.runs.sealing import seal
+from jaxticket.runs.shelf import Shelf
 from jaxticket.runs.steps import ocp
 from jaxticket.runs.thinning import PARAMS, Keep, check_keep, drop, has_params, keeps_params
 
@@ -42,6 +43,7 @@ class CheckpointStore(CheckpointReader):
         *,
         run: Path | None = None,
         keep: Keep = "all",
+        held_bytes: float | None = None,
     ) -> None:
         """Names the folder; it is made when a search asks for what is there.
 
@@ -50,6 +52,8 @@ class CheckpointStore(CheckpointReader):
           identity: what the steps of a run have in common, such as its hash and its data's.
           run: the run directory, whose `set-aside` takes what is damaged; `None` to refuse it.
           keep: whose trained params stay on disk; see `Keep`.
+          held_bytes: of finished networks in memory, beyond which they are mapped from the disk; a
+            quarter of the host's if `None`.
 
         Raises:
           TicketError: for an unknown `keep`.
@@ -59,6 +63,7 @@ class CheckpointStore(CheckpointReader):
         folder = self._steps.directory
         partway = folder.with_name(f"{folder.name}-partway.npz")
         self.partway: PartwayFile = PartwayFile(partway)
+        self._shelf = Shelf(folder.parent, held_bytes)
         self._run = run
         self._keep: Keep = keep
         self._opened: Any = None
@@ -130,7 +135,7 @@ class CheckpointStore(CheckpointReader):
         Raises:
           TicketError: if that would leave nothing of what was there.
         """
-        origin, records, fault = self.load_whole(template)
+        origin, records, fault = self.load_whole(template, self._shelf.put)
         if fault is not None:
             self._set_aside(fault, self.steps()[len(records) :], len(records))
         if records and hosts.is_primary() and not self._steps.is_sealed(0):
@@ -142,12 +147,20 @@ class CheckpointStore(CheckpointReader):
         self._write_manifests()
         return origin, records
 
-    def save_origin(self, origin: Origin) -> None:
-        """Keeps the origin until the first record, with which it is saved in one piece."""
-        self._origin = origin
+    def save_origin(self, origin: Origin) -> Origin:
+        """Keeps the origin until the first record, with which it is saved in one piece.
 
-    def save(self, record: Record) -> None:
+        Returns:
+          The origin, mapped where the memory would not hold it.
+        """
+        self._origin = shelved = self._shelf.put(origin)
+        return shelved
+
+    def save(self, record: Record) -> Record:
         """Saves a record as the next step, in the background.
+
+        Returns:
+          The record, mapped where the memory would not hold it with those before.
 
         Raises:
           StorageError: if it, or the one before, cannot be written.
@@ -174,6 +187,7 @@ class CheckpointStore(CheckpointReader):
             checkpointer.save_checkpointables_async(self._next, held, custom_metadata=metadata)
         self._origin = None
         self._next, self._last = self._next + 1, metadata["sha256"]
+        return self._shelf.put(record)
 
     def _open(self) -> Any:
         """Makes the folder, and removes what a kill left half written."""

@@ -1,6 +1,6 @@
 """Finished networks, read from the checkpoints of a run; nothing there is changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ class CheckpointReader:
         return origin, records
 
     def load_whole(
-        self, template: Template
+        self, template: Template, put: Callable[[Any], Any] = lambda tree: tree
     ) -> tuple[Origin | None, list[Record], DamagedError | None]:
         """Gives back what was saved, up to the first step that is not what was saved.
 
@@ -108,6 +108,7 @@ class CheckpointReader:
 
         Args:
           template: of one network.
+          put: takes each of them as soon as it is read, and gives back the same.
 
         Returns:
           The origin, the records and what is wrong with the step after them, if anything is.
@@ -125,8 +126,8 @@ class CheckpointReader:
             except DamagedError as error:
                 fault = error
                 break
-            origin = found if place == 0 else origin
-            records.append(record)
+            origin = put(found) if place == 0 else origin
+            records.append(put(record))
         said = f"{numbers}, {len(records)} of them whole"
         hosts.check_same(f"checkpoints in {self._steps.directory}", said)
         return origin, records, fault
