@@ -16,7 +16,7 @@ import searches
 
 from experiments.common.command_line import FAILED, run_main
 from jaxticket import Protocol, criteria, rewind
-from jaxticket.imp import ContractError, Variant, controls
+from jaxticket.imp import ContractError, Variant, control_starts
 from jaxticket.imp.invariants import Broken, Checked, Source, count_broken
 from jaxticket.imp.monitor import Expected, _faults
 from jaxticket.records import Memory
@@ -267,8 +267,8 @@ def fewer(setup):
 def test_controls_are_held_to_the_contracts_of_their_arms(
     monkeypatch, place, name, broken_one, message
 ):
-    changed = controls.MASK_RULES[broken_one] if isinstance(broken_one, str) else broken_one
-    monkeypatch.setitem(getattr(controls, place), name, changed)
+    changed = control_starts.MASK_RULES[broken_one] if isinstance(broken_one, str) else broken_one
+    monkeypatch.setitem(getattr(control_starts, place), name, changed)
     with pytest.raises(ContractError, match=message):
         search(levels=2, arms=("ticket", "reinit", "shuffle", "dense"))
 
@@ -283,7 +283,7 @@ def test_controls_are_held_to_the_contracts_of_their_arms(
 def test_weights_are_held_to_begin_at_zero_where_their_arm_says_so(
     monkeypatch, arm, name, broken_one
 ):
-    monkeypatch.setattr(controls, name, broken_one)
+    monkeypatch.setattr(control_starts, name, broken_one)
     with pytest.raises(ContractError, match=f"contract 4 .* by {arm} level 1 .* weights are not"):
         search(levels=2, arms=("ticket", arm))
 
