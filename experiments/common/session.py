@@ -11,6 +11,7 @@ from experiments.common.accounting import describe_costs, draw_up
 from experiments.common.command_line import FAILED
 from experiments.common.completeness import earlier_account, read_summary, set_damaged_aside
 from experiments.common.drawing import describe_undrawn, save_figures
+from experiments.common.importing import import_meanwhile
 from experiments.common.interruption import Interruption
 from experiments.common.progress import ProgressDisplay
 from experiments.common.report import claims_table
@@ -92,6 +93,7 @@ def execute(
       console: where progress is shown.
       ledger: of the run, which `search` counts in.
     """
+    import_meanwhile()
     facts = {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256}
     hosts.check_same("data", dataset.sha256)
     hosts.check_same("plan", str(plan))
