@@ -64,7 +64,8 @@ def read_all(paths: Sequence[Path]) -> list[FinishedRun]:
             faults.append(str(error))
     if faults:
         raise TicketError("; ".join(faults))
-    ordered = sorted(found, key=lambda run: (run.experiment, run.hash))
+    # The default first, whose command is the shortest.
+    ordered = sorted(found, key=lambda run: (run.experiment, run.command, run.hash))
     for one, other in itertools.pairwise(ordered):
         if (one.experiment, one.hash) == (other.experiment, other.hash):
             raise TicketError(

@@ -244,15 +244,21 @@ def test_the_report_is_written_here_unless_told_and_says_how(
     assert len(written) == 2
 
 
-def test_two_runs_of_one_experiment_are_told_apart_by_their_hash(tmp_path):
-    configs = (PRESETS["default"], PRESETS["smoke"])
-    paths = [make_run(tmp_path / c.preset, config=c, figures=("beta",)) for c in configs]
-    text, images, _ = write(tmp_path, *paths)
-    for config in configs:
-        name = runs.run_hash(config)
-        assert f"[beta ({name})](#beta-{name})" in text
-        assert f"(images/beta_{name}_beta.png)" in section(text, f"beta ({name})")
-        assert f"beta_{name}_beta.png" in images
+def test_runs_of_one_experiment_are_told_apart_by_preset_or_hash_and_the_default_is_first(tmp_path):
+    other = dataclasses.replace(PRESETS["smoke"], rate=0.5)
+    configs = {"": PRESETS["default"], "smoke": PRESETS["smoke"], runs.run_hash(other): other}
+    paths = [
+        make_run(tmp_path / f"run{name}", config=config, figures=("beta",))
+        for name, config in configs.items()
+    ]
+    text, images, _ = write(tmp_path, *paths[::-1])
+    titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert titles == ["beta", *(f"beta ({name})" for name in list(configs)[1:])]
+    for name, title in zip(configs, titles, strict=True):
+        prefix = f"beta_{name}" if name else "beta"
+        assert f"[{title}](#{prefix.replace('_', '-')})" in text
+        assert f"(images/{prefix}_beta.png)" in section(text, title)
+        assert f"{prefix}_beta.png" in images
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ class Entry(NamedTuple):
 
 
 def arrange(runs: Sequence[FinishedRun], images: Path) -> list[Entry]:
-    """Gives every run a title and its figures names; the hash tells runs of one experiment apart.
+    """Gives every run a title and its figures names, which tell runs of one experiment apart.
+
+    The default has none of its own; of others it is the preset, or else the hash.
 
     Args:
       runs: in their order.
@@ -37,14 +39,23 @@ def arrange(runs: Sequence[FinishedRun], images: Path) -> list[Entry]:
       One entry a run.
     """
     counts = Counter(run.experiment for run in runs)
+    short = ["" if counts[run.experiment] == 1 else _short_name(run) for run in runs]
+    counts = Counter(zip((run.experiment for run in runs), short, strict=True))
     entries = []
-    for run in runs:
-        alone = counts[run.experiment] == 1
-        prefix = run.experiment if alone else f"{run.experiment}_{run.hash}"
-        title = run.experiment if alone else f"{run.experiment} ({run.hash})"
+    for run, name in zip(runs, short, strict=True):
+        own = name if counts[run.experiment, name] == 1 else run.hash
+        prefix = f"{run.experiment}_{own}" if own else run.experiment
+        title = f"{run.experiment} ({own})" if own else run.experiment
         names = [images / f"{prefix}_{figure.name}" for figure in run.figures]
         entries.append(Entry(run, title, names))
     return entries
+
+
+def _short_name(run: FinishedRun) -> str:
+    options = shlex.split(run.command)[3:]
+    if not options:
+        return ""
+    return options[1] if options[0] == "--preset" and len(options) == 2 else run.hash
 
 
 def document(entries: Sequence[Entry], out: Path, options: Sequence[str] = ()) -> str:
