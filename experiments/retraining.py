@@ -30,26 +30,25 @@ ResNet-50 on ImageNet loses nothing with 5.96 times fewer weights (unverified).
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import lottery, sweeps
+from experiments.common import besides, lottery, sweeps
 from experiments.common.command_line import run_main
 from experiments.common.configuration import Configuration, published
-from experiments.common.experiment import Experiment, Problem, make_problem, run
+from experiments.common.experiment import Experiment, Problem, run
 from experiments.common.report import results_tables
 from experiments.common.warming import without_warmup
-from jaxticket import find_tickets
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence
 from jaxticket.errors import TicketError, unknown
 from jaxticket.imp import Retraining, Variant
 from jaxticket.population import Plan
-from jaxticket.recipes import Step, make_prunable
+from jaxticket.recipes import Step
 from jaxticket.records import Result
 
 if TYPE_CHECKING:
@@ -239,23 +238,23 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
       The results with `identity_differences`.
     """
     del result
-    steps, start = Step.iterations(40), Step.iterations(0)
+    start, replicates = Step.iterations(0), 2
     config = dataclasses.replace(
-        problem.config, schedule="constant", drops=(), steps=steps, warmup=start, rewind_step=start
+        problem.config,
+        levels=2,
+        replicates=replicates,
+        arms=("ticket", "rewound"),
+        schedule="constant",
+        drops=(),
+        steps=Step.iterations(40),
+        warmup=start,
+        rewind_step=start,
     )
-    small = make_problem(config, problem.dataset)
     ways = {way: Variant(retraining=way) for way in WAYS.values()}
-    given: dict[str, Any] = {
-        "levels": 2,
-        "replicates": 2,
-        "prunable": make_prunable(config),
-        "arms": ("ticket", "rewound"),
-        "plan": Plan("map"),
-    }
-    options = (small.family({}), small.splits, jax.random.key(config.seed), small.protocol)
-    swept = find_tickets(*options, small.allocation(), variants=ways, **given)
-    wrong = 0
-    for replicate in range(2):
+    small = besides.with_config(problem, config)._replace(variants=ways)
+    # Identities of bits, which the programs of other plans need not give.
+    swept, wrong = besides.search(small._replace(plan=Plan("map"))), 0
+    for replicate in range(replicates):
         of = {way: swept.network("ticket", 1, replicate, way).params for way in ways}
         wrong += _differences(of["learning_rate"], of["fine_tuning"])
         rewound = swept.network("rewound", 1, replicate, "weights").params

@@ -2,12 +2,27 @@
 
 from typing import Any
 
-from experiments.common.problem import Problem
+from experiments.common.problem import MakeFamily, Problem, make_problem, recipe_family
 from experiments.common.searching import search_of
 from experiments.common.training import Teller
 from jaxticket.costs import Ledger
 from jaxticket.imp import Progress
 from jaxticket.records import Memory, Result
+
+
+def with_config(problem: Problem, config: Any, make_family: MakeFamily = recipe_family) -> Problem:
+    """Makes a problem of another configuration, on the data and the plan of one that is measured.
+
+    Args:
+      problem: that is measured.
+      config: of the other one.
+      make_family: of its learners.
+
+    Returns:
+      The other problem.
+    """
+    other = make_problem(config, problem.dataset, make_family)
+    return other._replace(plan=problem.plan, training=problem.training)
 
 
 def search(problem: Problem) -> Result:

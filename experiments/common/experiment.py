@@ -23,7 +23,7 @@ from experiments.common.disk import check_disk, predict
 from experiments.common.distributed import check_hosts, join
 from experiments.common.going_on import Further, go_on
 from experiments.common.preparing import load_data, prepare
-from experiments.common.problem import Problem, Variants, make_problem, recipe_family
+from experiments.common.problem import MakeFamily, Problem, Variants, make_problem, recipe_family
 from experiments.common.reopening import Source, adopt, one_of
 from experiments.common.report import make_console, results_tables
 from experiments.common.searching import lay_out, search_of
@@ -85,7 +85,7 @@ class Experiment:
     check: Callable[[Any], None] = lambda config: None
     tables: Callable[[xarray.Dataset], Sequence[RenderableType]] = results_tables
     measure: Callable[[Problem, Result, xarray.Dataset], xarray.Dataset] = _measure_nothing
-    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = recipe_family
+    make_family: MakeFamily = recipe_family
     prepare: Callable[[Any, data.Dataset], data.Dataset] = lambda config, dataset: dataset
     settle: Callable[[Any], Any] = lambda config: config
     reads: tuple[str, ...] | None = None

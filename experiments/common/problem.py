@@ -21,6 +21,9 @@ from jaxticket.structure import multiplications
 Variants = Mapping[str, Variant] | None
 """Of a sweep by name; `None` without one."""
 
+MakeFamily = Callable[[Any, data.Dataset], Callable[[Any], Any]]
+"""`make_family(config, dataset)` gives the learner of a network with given hyperparameters."""
+
 
 class Problem(NamedTuple):
     """A configuration, made ready to run on its data.
@@ -91,7 +94,7 @@ def recipe_family(config: Any, dataset: data.Dataset) -> Callable[[Any], Any]:
 def make_problem(
     config: Configuration,
     dataset: data.Dataset,
-    make_family: Callable[[Any, data.Dataset], Callable[[Any], Any]] = recipe_family,
+    make_family: MakeFamily = recipe_family,
 ) -> Problem:
     """Makes a configuration ready to run on its data, and checks that both fit.
 

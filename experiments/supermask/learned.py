@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray
 
-from experiments.common.experiment import Problem, make_problem
-from jaxticket import criteria, find_tickets, learned_masks, masks, recipes
+from experiments.common import besides
+from experiments.common.experiment import Problem
+from jaxticket import criteria, learned_masks, masks, recipes
 from jaxticket.analysis import at_end, at_start
 from jaxticket.data import Dataset
 from jaxticket.imp import Variant
 from jaxticket.masks.basic import leaves_by_path
-from jaxticket.recipes import make_prunable
 from jaxticket.records import Result
 from jaxticket.runs import to_dataset
 from jaxticket.types import Model
@@ -153,8 +153,8 @@ def of_width(problem: Problem, width: float) -> np.ndarray:
       Test accuracy, `float[weights, replicates]`.
     """
     config = dataclasses.replace(problem.config, width=width, densities=(MIDDLE,))
-    small = make_problem(config, problem.dataset, make_family)
-    found = _searched(small, small.family, {kind: make_variant(kind, MIDDLE) for kind in WEIGHTS})
+    small = besides.with_config(problem, config, make_family)
+    found = _searched(small, {kind: make_variant(kind, MIDDLE) for kind in WEIGHTS})
     return at_end(found, "test_accuracy").sel(arm="ticket", level=0).values
 
 
@@ -182,25 +182,11 @@ def untrained(problem: Problem) -> np.ndarray:
         convolution_prune_rate=None,
         output_prune_rate=0.45,
     )
-    plain = make_problem(config, problem.dataset)
+    plain = besides.with_config(problem, config)
     chosen = {name: Variant(criterion=criteria.by_name(name)) for name in TRAINED}
-    found = _searched(plain, plain.family({}), chosen)
+    found = _searched(plain, chosen)
     return at_start(found, "test_accuracy").sel(arm="ticket", level=1).values
 
 
-def _searched(problem: Problem, learner: Any, chosen: Mapping[str, Variant]) -> xarray.Dataset:
-    config = problem.config
-    found = find_tickets(
-        learner,
-        problem.splits,
-        jax.random.key(config.seed),
-        problem.protocol,
-        problem.allocation(),
-        levels=config.levels,
-        replicates=config.replicates,
-        prunable=make_prunable(config),
-        arms=("ticket",),
-        variants=chosen,
-        streaming=config.streaming,
-    )
-    return to_dataset(found)
+def _searched(problem: Problem, chosen: Mapping[str, Variant]) -> xarray.Dataset:
+    return to_dataset(besides.search(problem._replace(variants=chosen)))
