@@ -230,6 +230,10 @@ def test_learning_curves_of_given_levels_and_of_an_arm_without_its_control(resul
     assert figure.axes[0].get_ylabel() == "validation loss"
     shuffled = plots.learning_curves(results, [2], arm="shuffle")
     assert labels(shuffled) == ["64.1 % remaining", "shuffle", "shuffle reinit"]
+    others = make_results(arms=("ticket", "reinit_copy", "reinit_frozen"), levels=3)
+    # New weights, and besides another order, or other pruned weights: none of them is the control.
+    assert labels(plots.learning_curves(others, [2])) == ["64.1 % remaining"]
+    assert labels(plots.learning_curves(others, [2], arm="reinit_copy")) == ["64.1 % remaining"]
 
 
 def test_learning_curves_fit_what_comes_after_the_first_tenth(results):

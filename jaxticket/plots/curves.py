@@ -83,10 +83,12 @@ def _choose_levels(results: "xarray.Dataset", levels: Sequence[int] | None) -> l
 
 
 def _control(results: "xarray.Dataset", arm: str) -> str | None:
-    """Finds the arm that has the same masks and new weights, if the results hold it."""
+    """Finds the arm that differs in its weights alone, which are new, if the results hold it."""
+    if arm not in ARMS:
+        return None
+    wanted = ARMS[arm]._replace(weights="reinit", question="")
     for other in networks.choose_arms(results, None):
-        same = {arm, other} <= ARMS.keys() and ARMS[arm].mask == ARMS[other].mask
-        if same and other != arm and ARMS[other].weights == "reinit":
+        if other != arm and other in ARMS and ARMS[other]._replace(question="") == wanted:
             return other
     return None
 
