@@ -1,5 +1,6 @@
 """Training under a mask that changes: dynamic sparse training, gradual and cyclic pruning."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -81,78 +82,104 @@ def sparse(
     Source: 1911.11134 and 1707.04780 (rewiring), 1710.01878 (gradual pruning); that moments of
     grown weights start at zero is `reset_momentum` of RigL's authors.
     """
-    criterion = _UNREAD if topology.criterion is None else topology.criterion
-    keeps_initial = "initial" in criterion.reads
+    return _Sparse(learner, topology, start, prunable).learner()
 
-    def init(key: PRNGKeyArray) -> LearnerState:
-        state = learner.init(key)
-        dense = masks.ones(state.params, prunable)
-        mask = start(derive(key, "topology"), state.params, dense)
-        state = learner.restart(state, state.params, mask, moments=True)
-        initial = state.params if keeps_initial else ()
-        none = jnp.zeros((), jnp.int32)
-        own = Sparse(state.model_state, mask, none, initial, criterion.init(state.params))
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sparse:
+    """What `sparse` was given, and the functions that it makes of it."""
+
+    inner: Learner
+    topology: Topology
+    start: Start
+    prunable: Prunable
+
+    def learner(self) -> Learner:
+        return Learner(
+            self.init,
+            self.step,
+            self.evaluate,
+            self.restart,
+            objective=_objective(self.inner.objective),
+            with_penalty=None if self.inner.with_penalty is None else self.with_penalty,
+        )
+
+    @property
+    def criterion(self) -> Criterion:
+        return _UNREAD if self.topology.criterion is None else self.topology.criterion
+
+    @property
+    def keeps_initial(self) -> bool:
+        return "initial" in self.criterion.reads
+
+    def init(self, key: PRNGKeyArray) -> LearnerState:
+        state = self.inner.init(key)
+        dense = masks.ones(state.params, self.prunable)
+        mask = self.start(derive(key, "topology"), state.params, dense)
+        state = self.inner.restart(state, state.params, mask, moments=True)
+        initial = state.params if self.keeps_initial else ()
+        observed = self.criterion.init(state.params)
+        own = Sparse(state.model_state, mask, jnp.zeros((), jnp.int32), initial, observed)
         return state._replace(model_state=own)
 
     def step(
-        state: LearnerState, mask: Mask, batch: Batch, key: PRNGKeyArray
+        self, state: LearnerState, mask: Mask, batch: Batch, key: PRNGKeyArray
     ) -> tuple[LearnerState, Metrics]:
         before = state.model_state
         own, made = masks.intersect(before.mask, mask), before.step + 1
-        inner, metrics = learner.step(_unwrap(state), own, batch, key)
-        observed = criterion.observe(before.observed, inner)
+        inner, metrics = self.inner.step(_unwrap(state), own, batch, key)
+        observed = self.criterion.observe(before.observed, inner)
         state = _wrap(inner, before._replace(mask=own, step=made, observed=observed))
         # The batch's own randomness is the step's; that of the change has its own name.
         given = (state, mask, batch, derive(key, "topology"))
-        return seldom(topology.due(made), lambda given: changed(*given), given, state), metrics
+        due = self.topology.due(made)
+        return seldom(due, lambda given: self._changed(*given), given, state), metrics
 
-    def changed(state: LearnerState, limit: Mask, batch: Batch, key: PRNGKeyArray) -> LearnerState:
+    def _changed(
+        self, state: LearnerState, limit: Mask, batch: Batch, key: PRNGKeyArray
+    ) -> LearnerState:
         own = state.model_state
         evidence = Evidence(
-            own.initial if keeps_initial else None,
+            own.initial if self.keeps_initial else None,
             state.params,
             key,
             own.mask,
             own.network,
             batch,
-            learner.objective,
+            self.inner.objective,
         )
-        after = topology.change(own.step, evidence, limit, own.observed)
+        after = self.topology.change(own.step, evidence, limit, own.observed)
         # What stays is in both: the rest, dropped or grown, is zero, with its moments.
         stays = masks.intersect(own.mask, after)
-        inner = learner.restart(_unwrap(state), state.params, stays, moments=True)
-        observed = _anew(_any_grown(own.mask, after), criterion, inner.params, own.observed)
+        inner = self.inner.restart(_unwrap(state), state.params, stays, moments=True)
+        anew = self.criterion.init(inner.params)
+        observed = _choose(_any_grown(own.mask, after), anew, own.observed)
         return _wrap(inner, own._replace(mask=after, observed=observed))
 
-    def evaluate(state: LearnerState, mask: Mask, examples: Batch) -> Metrics:
+    def evaluate(self, state: LearnerState, mask: Mask, examples: Batch) -> Metrics:
         own = masks.intersect(state.model_state.mask, mask)
         kept = sum(
             (jnp.sum(leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(own)), start=jnp.int32(0)
         )
-        metrics = learner.evaluate(_unwrap(state), own, examples)
+        metrics = self.inner.evaluate(_unwrap(state), own, examples)
         return metrics | {"kept": kept.astype(jnp.float32)}
 
-    def restart(state: LearnerState, params: Params, mask: Mask, *, moments: bool) -> LearnerState:
+    def restart(
+        self, state: LearnerState, params: Params, mask: Mask, *, moments: bool
+    ) -> LearnerState:
         before = state.model_state
         own = masks.intersect(before.mask, mask)
-        inner = learner.restart(_unwrap(state), params, own, moments=moments)
-        # What trains on from a later step has the θ_0 that it had.
-        initial = _choose(before.step == 0, inner.params, before.initial) if keeps_initial else ()
-        observed = criterion.init(inner.params)
+        inner = self.inner.restart(_unwrap(state), params, own, moments=moments)
+        initial = before.initial
+        if self.keeps_initial:
+            # What trains on from a later step has the θ_0 that it had.
+            initial = _choose(before.step == 0, inner.params, initial)
+        observed = self.criterion.init(inner.params)
         return _wrap(inner, before._replace(mask=own, initial=initial, observed=observed))
 
-    def with_penalty(penalty: Penalty) -> Learner:
-        assert learner.with_penalty is not None, "only where the learner has it"
-        return sparse(learner.with_penalty(penalty), topology, start=start, prunable=prunable)
-
-    return Learner(
-        init,
-        step,
-        evaluate,
-        restart,
-        objective=_objective(learner.objective),
-        with_penalty=None if learner.with_penalty is None else with_penalty,
-    )
+    def with_penalty(self, penalty: Penalty) -> Learner:
+        assert self.inner.with_penalty is not None, "only where the learner has it"
+        return dataclasses.replace(self, inner=self.inner.with_penalty(penalty)).learner()
 
 
 _UNREAD: Criterion = stateless(lambda evidence: evidence.final)
@@ -170,12 +197,6 @@ def _unwrap(state: LearnerState) -> LearnerState:
 def _any_grown(before: Mask, after: Mask) -> Any:
     grown = jax.tree.map(lambda old, new: jnp.any(new & ~old), before, after)
     return jnp.any(jnp.stack(jax.tree.leaves(grown)))
-
-
-def _anew(
-    begins: Any, criterion: Criterion, params: Params, observed: CriterionState
-) -> CriterionState:
-    return _choose(begins, criterion.init(params), observed)
 
 
 def _choose(condition: Any, one: Any, other: Any) -> Any:
