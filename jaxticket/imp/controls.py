@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 import jax
 
 from jaxticket.imp.control_starts import gather_starts, start_one
-from jaxticket.imp.monitor import Monitor, begun_source, checked, source_of
+from jaxticket.imp.monitor import Monitor, checked
 from jaxticket.imp.setup import Setup, make_record
+from jaxticket.imp.sources import begun_source, source_of
 from jaxticket.records import Coordinate, Origin, Record, Store
 from jaxticket.trainer import Trainer
 

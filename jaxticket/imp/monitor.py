@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jaxticket.allocate.base import count_kept
 from jaxticket.arms import ARMS
-from jaxticket.held import FROM_ZERO, zero_where_shrunk
 from jaxticket.imp.invariants import Broken, Checked, Source, count_broken, moments_of
 from jaxticket.imp.setup import Setup
 from jaxticket.masks.basic import sizes
@@ -20,7 +18,7 @@ from jaxticket.population.hosts import SharedError
 from jaxticket.records import Coordinate
 from jaxticket.rewind import rewind
 from jaxticket.trainer import Networks, Trained
-from jaxticket.types import Mask, Params
+from jaxticket.types import Mask
 
 Monitor = Callable[[Sequence[Coordinate], Checked, int], None]
 """`check(coordinates, checked, size)`: raises a `ContractError` if any of these networks breaks a
@@ -103,20 +101,6 @@ def checked(networks: Networks, trained: Trained, reference: Mask, source: Any) 
     )
 
 
-def source_of(setup: Setup, state: Any) -> Source:
-    """Takes of a learner's state what networks go back to.
-
-    Args:
-      setup: says whether any of them takes its moments.
-      state: at the rewind step.
-
-    Returns:
-      The source.
-    """
-    moments = moments_of(state) if setup.lineages.moments.any() else ()
-    return Source(state.params, state.model_state, moments)
-
-
 def expect(setup: Setup, terms: list[Any], name: Coordinate, whole: dict[str, int]) -> Expected:
     """Says what must hold of a network after level 0.
 
@@ -192,55 +176,3 @@ def _message(name: Coordinate, faults: list[tuple[str, str]]) -> str:
         f"{name.replicate}{of}: {fault}{more}; these networks are not kept, what was finished "
         "before is; rerun, and if it comes back suspect the learner, the allocation or the machine"
     )
-
-
-def begun_source(
-    source: Source, coordinates: Sequence[Coordinate], initial: Params, dense: Params, mask: Mask
-) -> Source:
-    """Puts weights at zero that shrank, for networks whose arm lets them begin there.
-
-    Args:
-      source: along axis 0, by network.
-      coordinates: the networks' names.
-      initial: θ_0 of each.
-      dense: θ_T of each.
-      mask: says which leaves are prunable.
-
-    Returns:
-      What each network begins with, where its arm rewinds.
-    """
-    zeroed = np.array([ARMS[name.arm].pruned in FROM_ZERO for name in coordinates])
-    if not zeroed.any():
-        return source
-    begun = jax.device_get(zero_where_shrunk(source.params, initial, dense, mask))
-    return source._replace(params=_choose(zeroed, begun, source.params))
-
-
-def kept_source(setup: Setup, rewound: Source, params: Any, model_state: Any) -> Source:
-    """Puts the trained weights in the place of those of the rewind step where they are kept.
-
-    Args:
-      setup: says which lineages keep them.
-      rewound: along axis 0, by lineage.
-      params: of the level before.
-      model_state: of the level before.
-
-    Returns:
-      What each lineage's ticket goes on from.
-    """
-    keeps = setup.lineages.keeps_weights
-    if not keeps.any():
-        return rewound
-    return rewound._replace(
-        params=_choose(keeps, params, rewound.params),
-        model_state=_choose(keeps, model_state, rewound.model_state),
-    )
-
-
-def _choose(rows: np.ndarray, one: Any, other: Any) -> Any:
-    """Takes one tree's rows or another's, on the host."""
-
-    def choose(leaf: np.ndarray, its: np.ndarray) -> np.ndarray:
-        return np.where(rows.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, its)
-
-    return jax.tree.map(choose, one, other)

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxticket.imp.monitor import Monitor, checked, kept_source, source_of
+from jaxticket.imp.monitor import Monitor, checked
 from jaxticket.imp.next_masks import gather_pruned, prune_one
 from jaxticket.imp.pruned import PrunedLevel, check_pruned
 from jaxticket.imp.repelling import repeller
 from jaxticket.imp.restarts import gather_restarts, restart_one
 from jaxticket.imp.setup import Setup, make_record
+from jaxticket.imp.sources import kept_source, source_of
 from jaxticket.records import Coordinate, Dropped, Origin, Record, Store
 from jaxticket.trainer import Networks, Trainer
 from jaxticket.types import Mask
