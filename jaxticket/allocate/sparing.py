@@ -4,6 +4,7 @@ Inside compiled training nobody can be told that a layer lost its last weight, s
 is that none does: the number of weights that are kept stays what the budget says.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -73,17 +74,31 @@ def check_spared(who: str, select: Select, shapes: Mask, counts: Counts) -> None
       jaxticket.errors.MaskError: gradual: the budget {'*': 1} has no room for a weight of b; \
 expected one in every layer: keep more, or ask for empty_layers=True
     """
-    # Also where everything around is being compiled.
-    with jax.ensure_compile_time_eval():
-        dense = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), shapes)
-        scores = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), dense)
-        chosen = select(map_prunable(_best_first, scores, dense), dense, counts)
-        empty = [path for path, lost in _lost(dense, chosen) if np.asarray(lost)]
+    leaves, structure = jax.tree.flatten(shapes)
+    each = tuple(leaf.shape for leaf in leaves)
+    empty = _without_room(select, structure, each, tuple(counts.items()))
     if empty:
         raise MaskError(
             f"{who}: the budget {counts} has no room for a weight of {', '.join(empty)}; expected "
             "one in every layer: keep more, or ask for empty_layers=True"
         )
+
+
+# A network is traced many times, by each program that begins with one.
+@functools.lru_cache(maxsize=64)
+def _without_room(
+    select: Select,
+    structure: Any,
+    shapes: tuple[tuple[int, ...], ...],
+    counts: tuple[tuple[str, int], ...],
+) -> tuple[str, ...]:
+    """Lists the layers that a budget leaves no weight, whatever the scores."""
+    # Also where everything around is being compiled.
+    with jax.ensure_compile_time_eval():
+        dense = jax.tree.unflatten(structure, [jnp.ones(shape, bool) for shape in shapes])
+        scores = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), dense)
+        chosen = select(map_prunable(_best_first, scores, dense), dense, dict(counts))
+        return tuple(path for path, lost in _lost(dense, chosen) if np.asarray(lost))
 
 
 def _lost(before: Mask, after: Mask) -> list[tuple[str, Bool[Array, ""]]]:
