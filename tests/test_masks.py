@@ -1,5 +1,7 @@
 """The laws of masks: they describe themselves, count exactly and prune to exactly zero."""
 
+import itertools
+
 import cases
 import jax
 import jax.numpy as jnp
@@ -319,6 +321,17 @@ def test_what_selects_eagerly_compiles_once_for_a_shape(caplog):
     with jax.log_compiles():
         masks.first_highest(jnp.arange(43, dtype=jnp.uint32), 7)
     assert any("Compiling jit(first_highest)" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_the_first_of_what_ties_are_marked_however_many(size):
+    """Of all numbers of two bits, the greatest one among them, which the threshold may pass."""
+    for values in itertools.product((0, 254, 255), repeat=size) if size < 6 else [(255,) * size]:
+        given = np.array(values, np.uint8)
+        order = sorted(range(size), key=lambda place: (-values[place], place))
+        marked = jax.vmap(masks.first_highest, in_axes=(None, 0))(given, jnp.arange(size + 1))
+        for number, found in enumerate(np.asarray(marked)):
+            assert np.flatnonzero(found).tolist() == sorted(order[:number])
 
 
 def test_only_unsigned_integers_are_selected_by_bits(unchecked):

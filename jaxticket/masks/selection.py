@@ -56,7 +56,8 @@ def _first(marked: Bool[Array, " n"], number: Int[Array, ""]) -> Bool[Array, " n
     size = marked.shape[0]
     # The earlier a place the higher, so that these are the highest again, and none of them tie.
     places = jnp.where(marked, size - jnp.arange(size, dtype=jnp.uint32), 0).astype(jnp.uint32)
-    return marked & (places >= _threshold(places, number, size.bit_length()))
+    # Of so many bits that the threshold of none at all is beyond every place.
+    return marked & (places >= _threshold(places, number, (size + 1).bit_length()))
 
 
 def _threshold(
