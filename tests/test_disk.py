@@ -1,17 +1,21 @@
 """Laws of the prediction: what a run takes is counted within 15 % before it begins."""
 
+import dataclasses
 import io
 import re
 import shutil
 from collections import namedtuple
 
+import jax
 import pytest
 from rich.console import Console
 
 from experiments import dynamic, lenet
 from experiments.common import disk
 from experiments.common.disk import DiskUse, check_disk
-from jaxticket import TicketError
+from experiments.common.problem import make_problem
+from experiments.common.searching import lay_out
+from jaxticket import TicketError, data
 
 SMALL = ("--preset", "smoke", "--plan", "map", "--steps", "6it", "--evaluate-every", "3it")
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -47,6 +51,22 @@ def test_networks_that_begin_sparse_are_not_counted_as_dense_ones(tmp_path):
     sparse += ("--replicates", "3")
     text = run(*sparse, "--out", tmp_path / "run", main=dynamic.main)
     assert predicted(text) == pytest.approx(taken(tmp_path / "run"), rel=0.15)
+
+
+def test_what_the_memory_does_not_hold_is_counted_as_it_is_mapped(monkeypatch):
+    config = dataclasses.replace(lenet.PRESETS["smoke"], width=0.1)
+    problem = make_problem(config, data.load("digits"))
+    setup = lay_out(problem)
+    state = problem.family({}).init(jax.random.key(0))
+    params, whole = (sum(leaf.nbytes for leaf in jax.tree.leaves(t)) for t in (state.params, state))
+    mask = sum(leaf.size for leaf in jax.tree.leaves(problem.shapes) if leaf.ndim > 1)
+    networks, lineages = 2 * (3 + 4 * 2), 2
+    mapped = networks * (params + mask) + lineages * (params + whole)
+    found = []
+    for held in (float("inf"), mapped, mapped - 1000, 0):
+        monkeypatch.setattr(disk, "held_bytes", lambda held=held: held)
+        found.append(disk.predict(setup, 3).passing)
+    assert [one - found[0] for one in found] == [0, 0, 1000, mapped]
 
 
 def test_a_run_that_cannot_fit_is_refused_in_one_line_with_the_fix(tmp_path, monkeypatch):

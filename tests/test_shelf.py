@@ -59,6 +59,27 @@ def test_what_is_held_counts_and_is_told_of_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_every_mapping_may_hold_a_file_open_and_one_process_tells(tmp_path, monkeypatch, capsys):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(shelf.hosts, "is_primary", lambda: False)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+        shelves = Shelf(tmp_path, limit=0)
+        kept = [shelves.put({"w": np.full(2**14, n, np.float32)}) for n in range(300)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [tree["w"][-1] for tree in kept] == list(range(300))
+    assert capsys.readouterr().err == ""
+
+
+def test_processes_share_what_is_held(monkeypatch):
+    alone = shelf.held_bytes()
+    monkeypatch.setattr(shelf.hosts, "several", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    assert shelf.held_bytes() == alone / 4
+
+
 def test_a_search_whose_networks_are_mapped_finds_the_same_and_so_does_one_that_goes_on(
     tmp_path, monkeypatch, capsys
 ):

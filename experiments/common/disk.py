@@ -19,6 +19,7 @@ from jaxticket.learners import Sparse
 from jaxticket.population import hosts
 from jaxticket.population.memory import readable
 from jaxticket.records import Template
+from jaxticket.runs.shelf import held_bytes
 from jaxticket.runs.thinning import Keep, keeps_params
 
 _WEIGHTS = 0.925
@@ -96,7 +97,22 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     kept = records + origin + results + _FIGURES
     # A new file of what is partway is written beside the one before.
     passing = 2 * setup.ticket_size * (whole + _bytes(template.observed) + curves)
+    passing += _mapped_bytes(template, len(networks), len(lineages.begins))
     return DiskUse(math.ceil(kept), math.ceil(passing))
+
+
+def _mapped_bytes(template: Template, networks: int, lineages: int) -> float:
+    """Counts what is mapped from the disk, of finished networks that the memory does not hold.
+
+    Every process maps its own.
+    """
+    model_state, observed = _bytes(template.state.model_state), _bytes(template.observed)
+    params = _bytes(template.state.params)
+    network = params + _bytes(template.mask) + model_state + observed
+    # Beside the networks the origin: initial params and rewound states.
+    whole = networks * network + lineages * (params + _bytes(template.state))
+    processes = jax.process_count() if hosts.several() else 1
+    return processes * max(0.0, whole - held_bytes())
 
 
 def check_disk(use: DiskUse, folder: Path, console: Console) -> None:

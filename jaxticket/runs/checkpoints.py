@@ -52,8 +52,8 @@ class CheckpointStore(CheckpointReader):
           identity: what the steps of a run have in common, such as its hash and its data's.
           run: the run directory, whose `set-aside` takes what is damaged; `None` to refuse it.
           keep: whose trained params stay on disk; see `Keep`.
-          held_bytes: of finished networks in memory, beyond which they are mapped from the disk; a
-            quarter of the host's if `None`.
+          held_bytes: of finished networks in memory, beyond which they are mapped from the disk;
+            `shelf.held_bytes()` if `None`.
 
         Raises:
           TicketError: for an unknown `keep`.

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxticket.population import hosts
 from jaxticket.population.memory import host_memory, readable
 from jaxticket.population.pieces import print_note
 from jaxticket.runs.files import storing
@@ -17,6 +18,25 @@ SHARE = 0.25
 """Of the host's memory, what finished networks may take; this project's own choice."""
 
 _ALIGNED, _SMALL = 64, 2**16
+
+_FILES = 10_000
+"""How many files a process is allowed to have open, where the system lets it choose."""
+
+
+def held_bytes() -> float:
+    """Says how much of finished networks a process holds in memory.
+
+    Returns:
+      A quarter of the host's memory in bytes, shared by all processes of a run, as if they were on
+      one host; infinite where the host does not tell.
+
+    Example:
+      >>> held_bytes() > 0
+      True
+    """
+    whole = host_memory()[1]
+    processes = jax.process_count() if hosts.several() else 1
+    return math.inf if whole is None else SHARE * whole / processes
 
 
 class Shelf:
@@ -36,12 +56,9 @@ class Shelf:
 
         Args:
           folder: on what disk; made if it is not there.
-          limit: bytes that are held in memory; a quarter of the host's if `None`, all of them where
-            the host does not tell.
+          limit: bytes that are held in memory; `held_bytes()` if `None`.
         """
-        whole = host_memory()[1]
-        share = math.inf if whole is None else SHARE * whole
-        self._folder, self._limit = folder, share if limit is None else limit
+        self._folder, self._limit = folder, held_bytes() if limit is None else limit
         self._held, self._mapped = 0, False
 
     def put(self, tree: Any) -> Any:
@@ -69,12 +86,27 @@ class Shelf:
         return jax.tree.unflatten(structure, leaves)
 
     def _tell(self) -> None:
-        if not self._mapped:
-            self._mapped = True
+        if self._mapped:
+            return
+        self._mapped = True
+        _allow_files()
+        if hosts.is_primary():
             print_note(
                 f"memory: finished networks take more than {readable(self._limit)}; the others of "
                 f"this run are read from files in {self._folder}, which are gone when it ends"
             )
+
+
+def _allow_files() -> None:
+    """Lets this process have as many files open as it may: each mapping holds one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_large(leaf: Any) -> bool:
