@@ -8,7 +8,6 @@ such as runs/lenet/<hash>. It writes results.md and the folder images where it i
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +42,7 @@ def read_all(paths: Sequence[Path]) -> list[FinishedRun]:
       paths: their directories.
 
     Returns:
-      The runs, ordered by experiment and hash.
+      The runs, ordered by experiment; of one experiment the default first.
 
     Raises:
       TicketError: naming every directory that is no complete run, or two of the same run.
@@ -66,10 +65,12 @@ def read_all(paths: Sequence[Path]) -> list[FinishedRun]:
         raise TicketError("; ".join(faults))
     # The default first, whose command is the shortest.
     ordered = sorted(found, key=lambda run: (run.experiment, run.command, run.hash))
-    for one, other in itertools.pairwise(ordered):
-        if (one.experiment, one.hash) == (other.experiment, other.hash):
+    first: dict[tuple[str, str], Path] = {}
+    for run in ordered:
+        path = first.setdefault((run.experiment, run.hash), run.path)
+        if path is not run.path:
             raise TicketError(
-                f"{one.path} and {other.path}: are the same configuration of {one.experiment}, "
+                f"{path} and {run.path}: are the same configuration of {run.experiment}, "
                 "expected each once; give one of them"
             )
     return ordered

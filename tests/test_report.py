@@ -449,6 +449,15 @@ def test_the_same_run_twice_is_refused(tmp_path):
         write(tmp_path, *paths)
 
 
+def test_the_same_run_by_another_command_is_refused(tmp_path):
+    same = dataclasses.replace(PRESETS["smoke"], preset="default")
+    between = dataclasses.replace(same, rate=0.5)
+    configs = {"1": same, "2": between, "3": PRESETS["smoke"]}
+    paths = [make_run(tmp_path / name, config=config) for name, config in configs.items()]
+    with pytest.raises(TicketError, match=r"1 and .*3: are the same configuration of beta"):
+        write(tmp_path, *paths)
+
+
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
     run = make_run(tmp_path / "run")
     (tmp_path / "docs").write_text("a file")
