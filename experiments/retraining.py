@@ -249,6 +249,9 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
         steps=Step.iterations(40),
         warmup=start,
         rewind_step=start,
+        rewind_moments=False,
+        criterion="magnitude",
+        pruning="iterative",
     )
     ways = {way: Variant(retraining=way) for way in WAYS.values()}
     small = besides.with_config(problem, config)._replace(variants=ways)

@@ -16,7 +16,7 @@ from experiments import deconstructing
 from experiments.deconstructing import actions
 from jaxticket import TicketError, criteria, learners, plots
 from jaxticket.arms import CROSSED
-from jaxticket.imp import Variant, controls
+from jaxticket.imp import Variant, control_starts
 from jaxticket.keys import derive
 
 CRITERIA = {"large_final": criteria.magnitude(), "movement": criteria.movement()}
@@ -170,7 +170,7 @@ def test_a_run_without_arms_that_begin_at_zero_does_not_compile_them(monkeypatch
     def never(*given):
         raise AssertionError("compiled")
 
-    monkeypatch.setattr(controls, "zero_where_shrunk", never)
+    monkeypatch.setattr(control_starts, "zero_where_shrunk", never)
     small = {"of": ("movement",), "replicates": 1}
     search(("ticket", "reinit_frozen", "frozen_unless_shrunk"), **small)
     with pytest.raises(AssertionError, match="compiled"):

@@ -261,6 +261,20 @@ def test_a_run_without_the_middle_share_says_what_its_claims_need(tmp_path):
         assert claim["measured"] == f"not computable: needs {kind} at 50.0%"
 
 
+def test_the_network_that_is_asked_for_masks_begins_at_its_initial_weights(monkeypatch):
+    class SearchedError(Exception):
+        pass
+
+    def search(problem):
+        raise SearchedError(problem.config)
+
+    monkeypatch.setattr(besides, "search", search)
+    with pytest.raises(SearchedError) as caught:
+        learned.untrained(tiny(rewind_step=Step.iterations(3), pruning="at_start"))
+    (config,) = caught.value.args
+    assert (config.rewind_step, config.pruning) == (Step.iterations(0), "iterative")
+
+
 def test_nothing_is_learned_on_spoiled_data_without_the_middle_share_or_a_name():
     results = xarray.Dataset()
     for problem in (tiny(spoiled=()), tiny(densities=(0.3, 1.0))):

@@ -18,9 +18,9 @@ def import_meanwhile(names: tuple[str, ...] = LATER) -> threading.Thread:
       The thread, which has begun.
 
     Example:
-      >>> import_meanwhile(("colorsys",)).join()
+      >>> import_meanwhile(("wave",)).join()
       >>> import sys
-      >>> "colorsys" in sys.modules
+      >>> "wave" in sys.modules
       True
     """
 

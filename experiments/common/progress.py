@@ -67,7 +67,9 @@ class ProgressDisplay:
         self._done = progress.done
         seconds, steps = now - self._first[0], progress.done - self._first[1]
         speed = steps / seconds if seconds > 0 else 0.0
-        text = f"{progress.arm}, level {progress.level} of {self._levels - 1}"
+        # What a measurement trains besides may have more levels than the run.
+        last = max(self._levels - 1, progress.level)
+        text = f"{progress.arm}, level {progress.level} of {last}"
         self._bar.update(
             self._task,
             description=f"{text}{_loss(progress.metrics)}",

@@ -17,6 +17,7 @@ from jaxticket.analysis import at_end, at_start
 from jaxticket.data import Dataset
 from jaxticket.imp import Variant
 from jaxticket.masks.basic import leaves_by_path
+from jaxticket.recipes import Step
 from jaxticket.records import Result
 from jaxticket.runs import to_dataset
 from jaxticket.types import Model
@@ -172,6 +173,8 @@ def untrained(problem: Problem) -> np.ndarray:
     config = dataclasses.replace(
         problem.config,
         levels=2,
+        rewind_step=Step.iterations(0),
+        pruning="iterative",
         optimizer="adam",
         learning_rate=2e-3,
         weight_decay=0.0,

@@ -39,7 +39,7 @@ def train_controls(
     finished = {coordinate for record in records for coordinate in record.coordinates}
     missing = [c for c in control_coordinates(setup) if c not in finished]
     size = _chunk(setup, origin, len(missing))
-    start_all = setup.over(start_one(setup), size)
+    start_all, begun = setup.over(start_one(setup), size), begun_source(setup, size)
     for first in range(0, len(missing), size):
         chosen = missing[first : first + size]
         with setup.ledger.phase("start"):
@@ -53,7 +53,7 @@ def train_controls(
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
         source = source_of(setup, starts.rewound)
-        source = begun_source(source, chosen, starts.initial, starts.dense, starts.ticket_mask)
+        source = begun(source, chosen, starts.initial, starts.dense, starts.ticket_mask)
         check(chosen, checked(networks, trained, starts.ticket_mask, source), size)
         with setup.ledger.phase("checkpoint"):
             records.append(store.save(make_record(chosen, trained, networks.masks)))

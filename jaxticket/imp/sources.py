@@ -1,6 +1,6 @@
 """What networks go back to when they restart, which the monitor compares their start with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -28,26 +28,34 @@ def source_of(setup: Setup, state: Any) -> Source:
     return Source(state.params, state.model_state, moments)
 
 
-def begun_source(
-    source: Source, coordinates: Sequence[Coordinate], initial: Params, dense: Params, mask: Mask
-) -> Source:
-    """Puts weights at zero that shrank, for networks whose arm lets them begin there.
+def begun_source(setup: Setup, size: int) -> Callable[..., Source]:
+    """Makes the function that puts weights at zero that shrank, where an arm lets them begin there.
 
     Args:
-      source: along axis 0, by network.
-      coordinates: the networks' names.
-      initial: θ_0 of each.
-      dense: θ_T of each.
-      mask: says which leaves are prunable.
+      setup: what was chosen.
+      size: how many networks at a time.
 
     Returns:
-      What each network begins with, where its arm rewinds.
+      `begun(source, coordinates, initial, dense, mask)`, all along axis 0: what each network begins
+      with, where its arm rewinds. `initial` is θ_0, `dense` θ_T, and the mask says which leaves are
+      prunable.
     """
-    zeroed = np.array([ARMS[name.arm].pruned in FROM_ZERO for name in coordinates])
-    if not zeroed.any():
-        return source
-    begun = jax.device_get(zero_where_shrunk(source.params, initial, dense, mask))
-    return source._replace(params=_choose(zeroed, begun, source.params))
+    zero_all = setup.over(lambda one: zero_where_shrunk(*one), size)
+
+    def begun(
+        source: Source,
+        coordinates: Sequence[Coordinate],
+        initial: Params,
+        dense: Params,
+        mask: Mask,
+    ) -> Source:
+        zeroed = np.array([ARMS[name.arm].pruned in FROM_ZERO for name in coordinates])
+        if not zeroed.any():
+            return source
+        params = zero_all((source.params, initial, dense, mask))
+        return source._replace(params=_choose(zeroed, params, source.params))
+
+    return begun
 
 
 def kept_source(setup: Setup, rewound: Source, params: Any, model_state: Any) -> Source:

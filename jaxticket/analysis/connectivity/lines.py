@@ -58,8 +58,8 @@ def barriers(
         state with the params and the model state of a point on the line.
       firsts: W₁ of all pairs along axis 0, anything with `params` and `model_state`, such as a
         `records.Record`. Params are zero where pruned, so that no masks are needed: the line
-        stays in the union of both. Where pruned weights are held at other values (arms `frozen`
-        and `frozen_unless_shrunk`), these must have been added to the params.
+        stays in the union of both. Where pruned weights are held at other values (the arms
+        `frozen...`), these must have been added to the params.
       seconds: W₂ of all pairs, likewise.
       examples: the split on which E is measured; the paper's is the test split.
       plan: how the pairs run.
