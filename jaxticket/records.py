@@ -1,9 +1,11 @@
 """What a run produces: finished networks, what they came from, and where both are kept."""
 
 import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxticket.allocate.base import Counts
@@ -120,7 +122,7 @@ class Coordinate(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where every ticket of a run comes from; along axis 0 the replicates of all variants.
+    """Where tickets of a run come from; along axis 0 the replicates of all variants.
 
     Attributes:
       initial: the params at initialisation, θ_0.
@@ -156,12 +158,12 @@ class Store(Protocol):
         """A `jaxticket.trainer.Keeper` of what is not finished; `None` to keep nothing of it."""
         ...
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Gives back what was saved, in the order in which it was saved."""
         ...
 
     def save_origin(self, origin: Origin) -> Origin:
-        """Keeps the origin; called once, before the first record.
+        """Keeps the origin of a group of replicates; called right before that of its level 0.
 
         Returns:
           It, perhaps with its arrays mapped from a disk.
@@ -182,10 +184,10 @@ class Memory:
 
     partway = None
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Has nothing to give back."""
         del template
-        return None, []
+        return [], []
 
     def save_origin(self, origin: Origin) -> Origin:
         """Keeps nothing; the result holds it."""
@@ -215,7 +217,7 @@ class Result(NamedTuple):
       replicates: number of replicates.
       schedules: by variant, what each level keeps, exact; `{"": ...}` without a sweep.
       size: number of prunable weights.
-      origin: initial weights and the rewound state.
+      origins: initial weights and rewound states, of each group of replicates.
       records: the finished networks.
     """
 
@@ -224,8 +226,13 @@ class Result(NamedTuple):
     replicates: int
     schedules: dict[str, tuple[Counts, ...]]
     size: int
-    origin: Origin
+    origins: list[Origin]
     records: list[Record]
+
+    @property
+    def origin(self) -> Origin:
+        """Initial weights and rewound states, of all replicates of all variants."""
+        return _in_order(self.origins, len(self.schedules))
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -265,13 +272,36 @@ class Result(NamedTuple):
         """
         if variant not in self.schedules:
             raise unknown("variant", variant, self.variants)
-        first = self.variants.index(variant) * self.replicates
-        own = operator.itemgetter(slice(first, first + self.replicates))
+        place, number = self.variants.index(variant), len(self.variants)
+
+        def own(leaf: Any) -> Any:
+            replicates = len(leaf) // number
+            return leaf[place * replicates : (place + 1) * replicates]
+
         return self._replace(
             schedules={"": self.schedules[variant]},
-            origin=jax.tree.map(own, self.origin),
+            origins=[jax.tree.map(own, origin) for origin in self.origins],
             records=[record.only(variant) for record in self.records if variant in record.variants],
         )
+
+    def tickets(self, level: int) -> Record:
+        """Gives the ticket's networks of a level, those of all replicates of all variants.
+
+        Args:
+          level: of the ticket.
+
+        Returns:
+          One record, variant by variant.
+        """
+        own = [r for r in self.records if r.arms[0] == "ticket" and r.levels[0] == level]
+        own.sort(key=lambda record: record.replicates[0])
+        # Where an earlier process dropped those of one group.
+        dropped = [r.params for r in own if isinstance(r.params, Dropped)]
+        own = [r._replace(params=dropped[0]) for r in own] if dropped else own
+        arrays = [tuple(map(np.array, record[:4])) for record in own]
+        names = _in_order(arrays, len(self.schedules))
+        parts = _in_order([record[5:] for record in own], len(self.schedules))
+        return Record._make((*(tuple(n.tolist()) for n in names), own[0].steps, *parts))
 
     def network(self, arm: str, level: int, replicate: int, variant: str = "") -> Network:
         """Gives one finished network.
@@ -303,6 +333,22 @@ class Result(NamedTuple):
             f"network: got {tuple(wanted)}, expected an arm of {self.arms}, a level below "
             f"{self.levels}, a replicate below {self.replicates} and a variant of {self.variants}"
         )
+
+
+def _in_order(groups: Sequence[Any], variants: int) -> Any:
+    """Puts groups of replicates behind each other, each of which has rows for all variants."""
+    if len(groups) == 1:
+        return groups[0]
+
+    def together(*leaves: Any) -> Any:
+        if isinstance(leaves[0], Dropped):
+            return leaves[0]
+        # NumPy has no typed keys.
+        library = np if isinstance(leaves[0], np.ndarray) else jnp
+        parts = [leaf.reshape(variants, -1, *leaf.shape[1:]) for leaf in leaves]
+        return library.concatenate(parts, axis=1).reshape(-1, *leaves[0].shape[1:])
+
+    return jax.tree.map(together, *groups)
 
 
 def _not_evaluated(curves: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ class Another(Memory):
 
     def load(self, template):
         found = searches.finished()
-        return found.origin, found.records[:1]
+        return found.origins, found.records[:1]
 
 
 def schedule(allocation, levels=3, mask=MASK):
@@ -227,6 +227,8 @@ ROWS = [
     ("a function for a criterion", lambda: searches.search(criterion=criteria.snip), "snip itself"),
     ("a rate", lambda: searches.search(allocation=0.2), "allocation: got 0.2, expected an Alloca"),
     ("a text for a plan", lambda: searches.search(plan="vmap"), "plan: got the text 'vmap'"),
+    ("half a replicate", lambda: searches.search(together=0.5), "together: got 0.5, expected"),
+    ("no replicates", lambda: searches.search(together=0), "together: got 0 replicates, expected"),
     ("a text for a store", lambda: searches.search(store="runs/a"), "CheckpointStore"),
     ("a text for a path", lambda: searches.search(prunable="*/kernel"), "masks.matching"),
     ("a text for arms", lambda: searches.search(arms="ticket"), "arms: got the text 'ticket'"),

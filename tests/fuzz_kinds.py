@@ -110,11 +110,11 @@ def _step_files(metadata: bool) -> dict[str, bytes]:
 def _read_steps(folder: Path) -> list[Any]:
     store = runs.CheckpointStore(folder / "checkpoints", identity(), run=folder)
     try:
-        origin, records = store.load(template())
+        origins, records = store.load(template())
     finally:
         store.close()
     listed = lambda tree: [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]  # noqa: E731
-    return [listed(origin), *((list(r.coordinates), listed(r[4:])) for r in records)]
+    return [listed(origins), *((list(r.coordinates), listed(r[4:])) for r in records)]
 
 
 def _unlisted(pristine: Path) -> Kind:

@@ -46,7 +46,7 @@ def finished() -> Result:
 def store_finished(path: Any, keep: Any = "all") -> Any:
     """Puts that search into a store, as if it had been made there; gives the path."""
     with CheckpointStore(path, keep=keep) as store:
-        store.save_origin(finished().origin)
+        store.save_origin(*finished().origins)
         for record in finished().records:
             store.save(record)
     return path

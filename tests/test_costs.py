@@ -83,7 +83,7 @@ def test_a_search_counts_every_step_and_network(monkeypatch):
 def test_a_search_that_goes_on_counts_only_what_it_trains():
     class Begun(Memory):
         def load(self, template):
-            return searches.finished().origin, searches.finished().records[:2]
+            return searches.finished().origins, searches.finished().records[:2]
 
     book = Ledger()
     with book:

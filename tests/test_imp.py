@@ -112,16 +112,16 @@ class Stopped(Memory):
     """Gives back the levels that it was given."""
 
     def __init__(self, records):
-        self.origin, self.records = None, records
+        self.origins, self.records = [], records
 
     def load(self, template):
-        return self.origin, self.records
+        return self.origins, list(self.records)
 
 
 def test_a_search_of_one_replicate_goes_on_where_it_stopped():
     whole = alone()
     store = Stopped(whole.records[:2])
-    store.origin, told = whole.origin, []
+    store.origins, told = whole.origins, []
     rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
     assert {progress.level for progress in told} == {2}
     assert equal(rest.network("ticket", 2, 0).params, whole.network("ticket", 2, 0).params)
@@ -131,7 +131,7 @@ def test_a_search_of_one_replicate_goes_on_where_it_stopped():
 def test_a_search_that_stopped_between_its_first_files_trains_what_is_missing(number):
     whole = alone()
     store = Stopped(whole.records[:number])
-    store.origin, told = whole.origin, []
+    store.origins, told = whole.origins, []
     rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
     assert {progress.level for progress in told} == set(range(number, searches.LEVELS))
     assert told[-1].done == told[-1].total
@@ -141,7 +141,7 @@ def test_a_search_that_stopped_between_its_first_files_trains_what_is_missing(nu
 def test_steps_that_are_made_again_for_dropped_params_count_once():
     whole = alone()
     store = Stopped([whole.records[0], whole.records[1]._replace(params=Dropped("here"))])
-    store.origin, told = whole.origin, []
+    store.origins, told = whole.origins, []
     rest = searches.search(replicates=1, arms=("ticket",), store=store, on_progress=told.append)
     assert {progress.level for progress in told} == {1, 2}
     assert {progress.done for progress in told if progress.level == 1} == {2 * 6}
@@ -159,7 +159,7 @@ def test_steps_that_are_made_again_for_dropped_params_count_once():
 def test_what_a_store_lacks_is_made_again_and_no_control_is_taken_for_a_ticket(tickets, arms, made):
     whole = searches.finished()
     store = Stopped([*whole.records[:tickets], *(r for r in whole.records if r.arms[0] in arms)])
-    store.origin, told = whole.origin, []
+    store.origins, told = whole.origins, []
     rest = searches.search(store=store, on_progress=told.append)
     assert {(progress.arm, progress.level) for progress in told} == made
     for place in ((arm, level, 1) for arm in searches.ARMS for level in (1, 2)):
@@ -178,7 +178,7 @@ def test_networks_that_begin_as_no_numbers_are_known_again():
     choices = {"learner": learner, "levels": 1, "replicates": 1, "arms": ("ticket",)}
     whole = searches.search(**choices)
     store = Stopped(list(whole.records))
-    store.origin, told = whole.origin, []
+    store.origins, told = whole.origins, []
     assert len(searches.search(**choices, store=store, on_progress=told.append).records) == 1
     assert not told
 
@@ -186,7 +186,7 @@ def test_networks_that_begin_as_no_numbers_are_known_again():
 def test_a_store_of_which_one_level_is_another_searchs_is_refused():
     one, two = alone(), searches.finished()
     store = Stopped([one.records[0], two.records[1]])
-    store.origin = one.origin
+    store.origins = one.origins
     with pytest.raises(TicketError, match=r"store: holds 2 networks .* at level 1, expected 1 of"):
         searches.search(replicates=1, arms=("ticket",), store=store)
 

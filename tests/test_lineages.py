@@ -175,6 +175,7 @@ def test_controls_train_as_many_at_a_time_as_have_room_and_are_there(
     monkeypatch.setattr(Plan, "control_chunk", five)
     # Two networks of 5 x 4 and 8 bytes.
     rewound = {"w": np.ones((2, 5), np.float32), "count": np.zeros(2, np.int64)}
-    setup = of_a_search(plan=Plan("map"), lineages=SimpleNamespace(number=2))
+    lineages = SimpleNamespace(number=2, names=("",), replicates=2)
+    setup = of_a_search(plan=Plan("map"), lineages=lineages)
     assert _chunk(setup, Origin({}, rewound, ()), missing) == expected
     assert asked == [(2, 28)]

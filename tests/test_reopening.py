@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import mmap
 import re
 import shutil
 
@@ -16,6 +17,7 @@ from experiments.common.configuration import Reading, ReadingOne
 from experiments.common.experiment import run
 from experiments.connectivity.statistics import measuring
 from jaxticket import TicketError, runs
+from jaxticket.runs import shelf
 
 SEEN = {}
 
@@ -63,8 +65,18 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(made, tmp_path):
+@pytest.mark.parametrize("share", [0.25, 0.0])
+def test_the_networks_of_a_run_come_back_to_the_bit_and_none_is_trained(
+    share, made, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shelf, "SHARE", share)
+    monkeypatch.setattr(shelf, "_SMALL", 1)
+    seen = lambda: {path: path.stat().st_mtime_ns for path in made.rglob("*")}  # noqa: E731
+    before = seen()
     assert call(reader(lenet), "--run", made, "--out", tmp_path / "new") == 0
+    assert seen() == before
+    mask = jax.tree.leaves(SEEN["result"].records[0].masks)[0]
+    assert isinstance(mask.base, mmap.mmap) == (share == 0)
     problem, result = SEEN["problem"], SEEN["result"]
     kept = json.loads((made / "config.json").read_text())["config"]
     assert (problem.config.levels, problem.config.seed) == (kept["levels"], 3)

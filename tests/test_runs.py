@@ -153,7 +153,7 @@ def test_what_is_said_of_them_and_makes_no_sense_is_refused(change):
 def test_a_search_of_which_only_the_origin_was_kept_begins_again():
     class OnlyTheOrigin(Memory):
         def load(self, template):
-            return searches.finished().origin, []
+            return searches.finished().origins, []
 
     result = searches.search(store=OnlyTheOrigin())
     whole = runs.to_dataset(searches.finished())

@@ -51,13 +51,13 @@ def fill(place):
 def test_what_was_kept_before_a_disk_refused_is_whole_and_the_rest_is_kept_later(options, disk):
     place, change = disk
     identity, template = fuzz_kinds.identity(), fuzz_kinds.template()
-    origin, records = runs.CheckpointReader(fuzz_kinds.MADE[0] / "checkpoints").load(template)
+    [origin], records = runs.CheckpointReader(fuzz_kinds.MADE[0] / "checkpoints").load(template)
 
     def open_store():
         return runs.CheckpointStore(place / "checkpoints", identity, run=place)
 
     with open_store() as store:
-        assert store.load(template) == (None, [])
+        assert store.load(template) == ([], [])
         store.save_origin(origin)
         store.save(records[0])
         store.save(records[1])

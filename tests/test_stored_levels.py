@@ -36,7 +36,7 @@ def check_records(*records, protocol=searches.PROTOCOL):
     )
     lineages = make_lineages({"": told}, told, keys, dense, 3, protocol, empty_layers=False)
     setup = SETUP._replace(lineages=lineages, protocol=protocol)
-    check_kept(setup, None, list(records))
+    check_kept(setup._replace(replicates=2), lambda given: given, [], list(records))
 
 
 def test_a_store_of_other_replicates_or_steps_is_refused():

@@ -89,7 +89,8 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     bits = sum(prunable * _entropy(density) for density in densities)
     records = _WEIGHTS * (weights + beside * len(densities)) + bits / 8 + curves * len(densities)
     levels, controls = _records(setup, whole)
-    holding = {"all": levels + controls, "tickets": levels, "ends": min(2, levels)}[keep]
+    ends = levels // setup.levels * min(2, setup.levels)
+    holding = {"all": levels + controls, "tickets": levels, "ends": ends}[keep]
     records += _RECORD * (levels + controls) + _PARAMS * holding
     rows = len(setup.arms) * setup.levels * lineages.number
     results = rows * (curves + 8 * (len(jax.tree.leaves(template.mask)) + 4))
@@ -111,8 +112,7 @@ def _mapped_bytes(template: Template, networks: int, lineages: int) -> float:
     network = params + _bytes(template.mask) + model_state + observed
     # Beside the networks the origin: initial params and rewound states.
     whole = networks * network + lineages * (params + _bytes(template.state))
-    processes = jax.process_count() if hosts.several() else 1
-    return processes * max(0.0, whole - held_bytes())
+    return hosts.number() * max(0.0, whole - held_bytes())
 
 
 def check_disk(use: DiskUse, folder: Path, console: Console) -> None:
@@ -155,10 +155,10 @@ def _networks(setup: Setup) -> Iterator[tuple[str, int, float]]:
 
 def _records(setup: Setup, state_bytes: int) -> tuple[int, int]:
     """Counts the records of the ticket's levels and those of the controls."""
-    number = setup.lineages.number
+    number, groups = setup.group_size, math.ceil(setup.lineages.number / setup.group_size)
     controls = (len(setup.arms) - 1) * (setup.levels - 1) * number
     size = min(setup.plan.control_chunk(number, state_bytes), max(setup.ticket_size, controls))
-    return setup.levels, math.ceil(controls / size)
+    return groups * setup.levels, groups * math.ceil(controls / size)
 
 
 def _origin_bytes(setup: Setup, state: int, params: Any) -> float:

@@ -114,6 +114,8 @@ def run(
     further = None if source is None else experiment.beyond(problem)
     directory = RunDirectory(experiment.name, config, config.out, fresh=config.fresh)
 
+    if source is not None:
+        source.map_into(directory.path)
     found = search_of(problem, source, ledger)
 
     def search(store: Any, on_progress: Callable[..., None]) -> Result:

@@ -46,13 +46,16 @@ class Begun:
         """The store's keeper of what is not finished."""
         return self._store.partway
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
-        """Gives back what was saved, at first the dense networks."""
-        origin, records = self._store.load(template)
-        if origin is None:
-            origin = self._store.save_origin(self._origin())
-            records = [self._store.save(self._dense(template))]
-        return origin, records
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
+        """Gives back what was saved, at first the dense networks of all groups of replicates."""
+        origins, records = self._store.load(template)
+        dense = [r for r in self._read.records if r.arms[0] == "ticket" and r.levels[0] == 0]
+        for origin, record in list(zip(self._read.origins, dense, strict=True))[len(origins) :]:
+            # Nothing is fine-tuned that begins here.
+            begun = jax.tree.map(self._for_each, origin._replace(final=()))
+            origins.append(self._store.save_origin(begun))
+            records.append(self._store.save(self._dense(record, template)))
+        return origins, records
 
     def save_origin(self, origin: Origin) -> Origin:
         """Refuses: it is there from the first call on."""
@@ -63,13 +66,7 @@ class Begun:
         """Keeps a record."""
         return self._store.save(record)
 
-    def _origin(self) -> Origin:
-        # Nothing is fine-tuned that begins here.
-        origin = self._read.origin._replace(final=())
-        return jax.tree.map(self._for_each, origin)
-
-    def _dense(self, template: Template) -> Record:
-        record = next(r for r in self._read.records if r.arms[0] == "ticket" and r.levels[0] == 0)
+    def _dense(self, record: Record, template: Template) -> Record:
         observed = _observed(record.observed, template.observed)
         parts = jax.tree.map(self._for_each, record._replace(observed=observed)[5:])
         names = [name for name in self._variants for _ in record.arms]
@@ -124,15 +121,13 @@ def joined(name: str, read: Result, trained: Result) -> Result:
     Returns:
       Their tickets; controls are left out.
     """
-    first, rest = (
-        {r.levels[0]: r for r in of.records if r.arms[0] == "ticket"} for of in (read, trained)
-    )
-    named = [record._replace(variants=(name,) * len(record.arms)) for record in first.values()]
+    first, rest = ([of.tickets(level) for level in range(of.levels)] for of in (read, trained))
+    named = [record._replace(variants=(name,) * len(record.arms)) for record in first]
     return trained._replace(
         arms=("ticket",),
         schedules={name: read.counts} | trained.schedules,
-        origin=_beside(read.origin._replace(final=()), trained.origin._replace(final=())),
-        records=[_both(record, rest[record.levels[0]]) for record in named],
+        origins=[_beside(read.origin._replace(final=()), trained.origin._replace(final=()))],
+        records=[*map(_both, named, rest)],
     )
 
 

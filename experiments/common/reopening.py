@@ -12,6 +12,7 @@ from jaxticket.errors import TicketError, unknown
 from jaxticket.recipes.reading import read_fields
 from jaxticket.records import Dropped, Origin, Record, Result, Template
 from jaxticket.runs import CheckpointReader, Run, load
+from jaxticket.runs.shelf import Shelf
 
 if TYPE_CHECKING:
     from experiments.common.experiment import Experiment
@@ -56,7 +57,16 @@ class Source:
             )
         self._sha256 = starts[0]["data"]["sha256"]
         identity = {"run": run.name, "data": self._sha256}
-        self._store = CheckpointReader(path / "checkpoints", identity)
+        self._store = CheckpointReader(path / "checkpoints", identity, self._hold)
+        self._shelf: Shelf | None = None
+
+    def map_into(self, folder: Path) -> None:
+        """Lets networks that memory does not hold be mapped from a disk, as those of a search are.
+
+        Args:
+          folder: for files without a name; the run itself is only read.
+        """
+        self._shelf = Shelf(folder)
 
     def check_data(self, sha256: str) -> None:
         """Checks that the data are those that the run was made with.
@@ -73,9 +83,9 @@ class Source:
                 f"{sha256[:12]}; give the same data by --data-path"
             )
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Gives back what the run has kept."""
-        origin, records = self._store.load(template)
+        origins, records = self._store.load(template)
         dropped = {
             arm: ()
             for record in records
@@ -88,7 +98,10 @@ class Source:
                 f"--run {self.path}: the params of its {', '.join(dropped)} were dropped (--keep), "
                 "expected those of all levels; make the run again with --keep all and another --out"
             )
-        return origin, records
+        return origins, records
+
+    def _hold(self, tree: Any) -> Any:
+        return tree if self._shelf is None else self._shelf.put(tree)
 
     def save_origin(self, origin: Origin) -> Origin:
         """Refuses: there is nothing to begin with."""

@@ -11,6 +11,7 @@ from jaxticket import criteria, find_tickets
 from jaxticket.arms import check_arms
 from jaxticket.costs import Ledger
 from jaxticket.imp import DEFAULT, Scoring, Variant, check_variants
+from jaxticket.imp.groups import replicates_together
 from jaxticket.imp.lineages import make_lineages
 from jaxticket.imp.setup import Setup
 from jaxticket.imp.variants import make_schedules
@@ -59,7 +60,7 @@ def lay_out(problem: Problem) -> Setup:
         problem.protocol,
         empty_layers=config.empty_layers,
     )
-    return Setup(
+    setup = Setup(
         family=problem.family if lineages.hyperparameters != () else lambda _: problem.family({}),
         lineages=lineages,
         protocol=problem.protocol,
@@ -70,6 +71,7 @@ def lay_out(problem: Problem) -> Setup:
         plan=problem.plan,
         ledger=Ledger(),
     )
+    return setup._replace(together=replicates_together(setup))
 
 
 def search_of(problem: Problem, source: Store | None, ledger: Ledger) -> Search:

@@ -63,15 +63,15 @@ class Withholding:
         self.drawn: Coordinate
         self.withheld: Record
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Gives back what was saved but for one record, drawn uniformly over networks."""
-        origin, records = self._store.load(template)
+        origins, records = self._store.load(template)
         names = sorted(name for record in records for name in record.coordinates)
         if not names:
             raise TicketError("--verify: no network of this run is finished; run it first")
         self.drawn = names[np.random.default_rng(self._seed).integers(len(names))]
         self.withheld = next(record for record in records if self.drawn in record.coordinates)
-        return origin, [record for record in records if record is not self.withheld]
+        return origins, [record for record in records if record is not self.withheld]
 
     def save_origin(self, origin: Origin) -> Origin:
         """Keeps nothing: what begins with it is compared."""

@@ -41,7 +41,7 @@ def accuracy(problem: Problem, result: Result, variants: dict[str, Variant]) -> 
     Returns:
       Test accuracy, `float[variants, controls, replicates]`.
     """
-    record, number = result.records[0], result.replicates
+    record, number = result.tickets(0), result.replicates
     keys = replicate_keys(jax.random.key(problem.config.seed), number)
     given = [variants[name].hyperparameters for name in record.variants]
     own = jax.tree.map(lambda *values: np.array(values, np.float32), *given)

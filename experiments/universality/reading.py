@@ -82,4 +82,4 @@ def _bare(result: Result) -> Result:
     """Leaves of the rewound states what a ticket is made of."""
     origin = result.origin
     rewound = _Rewound(origin.rewound.params, origin.rewound.model_state)
-    return result._replace(origin=Origin(jax.tree.map(np.asarray, origin.initial), rewound))
+    return result._replace(origins=[Origin(jax.tree.map(np.asarray, origin.initial), rewound)])

@@ -73,6 +73,9 @@ KINDS = {
         _instance(Plan, type(None)),
         "a Plan or None; Plan.by_name(name, networks) knows them by name",
     ),
+    "together": Kind(
+        lambda value: value is None or _is_count(value), "a whole number of replicates, or None"
+    ),
     "store": Kind(
         _instance(Store, type(None)), "a store, such as runs.CheckpointStore(folder), or None"
     ),

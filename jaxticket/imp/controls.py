@@ -1,19 +1,22 @@
-"""The controls: every other arm at every level, all of them one population."""
+"""The controls: every other arm at every level, all those of a group one population."""
 
 from collections.abc import Callable, Iterator
 
 import jax
 
-from jaxticket.imp.control_starts import gather_starts, start_one
+from jaxticket.imp.control_starts import gather_starts
+from jaxticket.imp.groups import tickets_of
 from jaxticket.imp.monitor import Monitor, checked
+from jaxticket.imp.programs import Programs
 from jaxticket.imp.setup import Setup, make_record
-from jaxticket.imp.sources import begun_source, source_of
+from jaxticket.imp.sources import source_of
 from jaxticket.records import Coordinate, Origin, Record, Store
 from jaxticket.trainer import Trainer
 
 
 def train_controls(
     setup: Setup,
+    programs: Programs,
     train: Trainer,
     origin: Origin,
     records: list[Record],
@@ -24,9 +27,10 @@ def train_controls(
     """Trains the control networks that the records do not hold yet, and appends them.
 
     Args:
-      setup: what was chosen.
+      setup: what was chosen, of the group.
+      programs: of the search.
       train: from `jaxticket.trainer.trainer`.
-      origin: where all tickets come from.
+      origin: where the group's tickets come from.
       records: finished networks, all levels of the ticket among them.
       store: where each chunk is kept as soon as it is finished.
       tell: called after every compiled call.
@@ -35,16 +39,15 @@ def train_controls(
     Raises:
       ContractError: if a network breaks a contract.
     """
-    tickets = {record.levels[0]: record for record in records if record.arms[0] == "ticket"}
+    tickets = tickets_of(setup, records)
     finished = {coordinate for record in records for coordinate in record.coordinates}
     missing = [c for c in control_coordinates(setup) if c not in finished]
     size = _chunk(setup, origin, len(missing))
-    start_all, begun = setup.over(start_one(setup), size), begun_source(setup, size)
     for first in range(0, len(missing), size):
         chosen = missing[first : first + size]
         with setup.ledger.phase("start"):
             starts = gather_starts(setup, chosen, origin, tickets)
-            networks = start_all(starts)
+            networks = programs.start(size)(starts)
         at = chosen[0]
         trained = train(
             networks,
@@ -52,9 +55,10 @@ def train_controls(
             start=int(setup.lineages.begins.min()),
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
+        begun, mask = programs.begun(size), starts.ticket_mask
         source = source_of(setup, starts.rewound)
-        source = begun(source, chosen, starts.initial, starts.dense, starts.ticket_mask)
-        check(chosen, checked(networks, trained, starts.ticket_mask, source), size)
+        source = begun(source, chosen, starts.initial, starts.dense, mask)
+        check(chosen, checked(networks, trained, mask, source), size)
         with setup.ledger.phase("checkpoint"):
             records.append(store.save(make_record(chosen, trained, networks.masks)))
 
@@ -81,6 +85,5 @@ def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
     On a CPU as many as the ticket, so that one compilation serves both.
     """
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(origin.rewound))
-    number = setup.lineages.number
-    size = setup.plan.control_chunk(number, state_bytes // number)
+    size = setup.plan.control_chunk(setup.group_size, state_bytes // setup.lineages.number)
     return min(size, max(setup.plan.padded(missing), setup.ticket_size))

@@ -4,6 +4,8 @@ import jax
 import numpy as np
 
 from jaxticket.errors import TicketError
+from jaxticket.imp.groups import groups
+from jaxticket.imp.programs import Init
 from jaxticket.imp.setup import Setup
 from jaxticket.imp.tickets import initial_states, names_of
 from jaxticket.records import Origin, Record
@@ -12,7 +14,7 @@ _APART = 1e-3
 """Between initial weights that other machines or versions may draw otherwise in the last bits."""
 
 
-def check_kept(setup: Setup, origin: Origin | None, records: list[Record]) -> None:
+def check_kept(setup: Setup, init: Init, origins: list[Origin], records: list[Record]) -> None:
     """Refuses what another search has kept, as far as it can be told.
 
     Its networks must have the names of this search's, its curves the steps, and the first one
@@ -20,25 +22,37 @@ def check_kept(setup: Setup, origin: Origin | None, records: list[Record]) -> No
     be compared: a store is for one search.
 
     Args:
-      setup: what was chosen.
-      origin: from the store.
+      setup: what was chosen, for all replicates.
+      init: of the search's programs.
+      origins: from the store, one a group.
       records: from the store.
 
     Raises:
       TicketError: if they are not this search's.
     """
+    _check_begun(setup, origins)
+    own = {group.lineages.first: group for group, _ in groups(setup, origins)}
     for record in records:
-        _check_names(setup, record)
+        _check_names(own.get(record.replicates[0], setup), record)
     if records:
         _check_steps(setup, records[0])
-    if origin is not None:
-        _check_initial(setup, origin)
+    if origins:
+        _check_initial(setup, init, origins[0])
 
 
-def _check_names(setup: Setup, record: Record) -> None:
+def _check_begun(setup: Setup, origins: list[Origin]) -> None:
+    """Counts the networks that were begun: groups are told from their number."""
+    rows = [len(jax.tree.leaves(origin.initial)[0]) for origin in origins]
+    variants, most = len(setup.lineages.names), setup.lineages.number
+    if sum(rows) > most or any(number % variants for number in rows):
+        expected = f"at most {most}, {variants} a replicate"
+        raise _other(f"{sum(rows)} networks that were begun", expected)
+
+
+def _check_names(group: Setup, record: Record) -> None:
     """Compares the networks of a level: rows are taken for lineages by their place."""
     level = record.levels[0]
-    names = names_of(setup, level)
+    names = names_of(group, level)
     if record.arms[0] != "ticket" or list(record.coordinates) == names:
         return
     there, wanted = (list(dict.fromkeys(n.variant for n in c)) for c in (record.coordinates, names))
@@ -54,8 +68,8 @@ def _check_steps(setup: Setup, record: Record) -> None:
         raise _other(f"networks that were evaluated at the steps {_few(steps)}", _few(wanted))
 
 
-def _check_initial(setup: Setup, origin: Origin) -> None:
-    mine = initial_states(setup, np.zeros(1, np.int64)).params
+def _check_initial(setup: Setup, init: Init, origin: Origin) -> None:
+    mine = initial_states(setup, init, np.zeros(1, np.int64)).params
     there = jax.tree.map(lambda leaf: leaf[:1], origin.initial)
     # A network that begins with NaN is itself.
     same = jax.tree.map(lambda a, b: np.allclose(a, b, _APART, _APART, equal_nan=True), mine, there)

@@ -33,6 +33,7 @@ class Lineages(NamedTuple):
     Attributes:
       names: the variants, `("",)` without a sweep.
       replicates: R.
+      first: the number of the first replicate, 0 but in a group of those of a search.
       keys: each replicate's key, `[L]`: the same for all variants, so that they are paired.
       hyperparameters: `float[L]` or `int[L]` leaves, `()` without.
       retraining_hyperparameters: those of levels 1 and up, likewise.
@@ -56,6 +57,7 @@ class Lineages(NamedTuple):
 
     names: tuple[str, ...]
     replicates: int
+    first: int
     keys: jax.Array
     hyperparameters: Any
     retraining_hyperparameters: Any
@@ -83,18 +85,53 @@ class Lineages(NamedTuple):
 
     def place(self, variant: str, replicate: int) -> int:
         """Gives the place of a lineage."""
-        return self.names.index(variant) * self.replicates + replicate
+        return self.names.index(variant) * self.replicates + replicate - self.first
 
     def name(self, index: int) -> tuple[str, int]:
         """Gives the variant and the replicate of a lineage."""
         variant, replicate = divmod(index, self.replicates)
-        return self.names[variant], replicate
+        return self.names[variant], self.first + replicate
 
     def counts(self, level: int) -> Counts:
         """Gives what all lineages keep at a level: `int32[L]` by path, 0 where not asked for."""
         mine = [self.schedules[self.name(index)[0]][level] for index in range(self.number)]
         paths = dict.fromkeys(path for counts in mine for path in counts)
         return {path: np.array([c.get(path, 0) for c in mine], np.int32) for path in paths}
+
+    def only(self, replicates: range) -> "Lineages":
+        """Gives the lineages of some replicates in a row, as if there were no others."""
+        number, before = len(replicates), self.replicates
+        places = np.arange(number) + replicates.start - self.first
+        rows = lambda groups: (np.arange(groups)[:, None] * before + places).ravel()  # noqa: E731
+        moved = lambda among: among // before * number + among % before - places[0]  # noqa: E731
+        mine = rows(len(self.names))
+        by_lineage = {
+            name: jax.tree.map(lambda leaf: leaf[mine], getattr(self, name)) for name in _BY_LINEAGE
+        }
+        return self._replace(
+            replicates=number,
+            first=replicates.start,
+            dense=moved(self.dense[mine]),
+            dense_lineages=moved(self.dense_lineages[rows(len(self.dense_lineages) // before)]),
+            **by_lineage,
+        )
+
+
+_BY_LINEAGE = (
+    "keys",
+    "hyperparameters",
+    "retraining_hyperparameters",
+    "pruner",
+    "begins",
+    "moments",
+    "keeps_weights",
+    "keeps_rate",
+    "oneshot",
+    "at_start",
+    "action",
+    "repulsion",
+)
+"""What has a row for each lineage, and is not counted among the dense networks."""
 
 
 def make_lineages(
@@ -143,6 +180,7 @@ def make_lineages(
     return Lineages(
         names=tuple(chosen),
         replicates=replicates,
+        first=0,
         keys=keys[np.tile(places, len(chosen))],
         hyperparameters=_stacked(map(given, chosen.values()), replicates),
         retraining_hyperparameters=_stacked(map(given_again, chosen.values()), replicates),

@@ -52,7 +52,7 @@ def make_teller(
         for name in record.coordinates
         if name.level
     )
-    done += dense if records else 0
+    done += whole * count_dense(setup, records)
 
     def tell(arm: str, level: int, steps: int, metrics: dict[str, np.ndarray]) -> None:
         nonlocal done
@@ -73,5 +73,19 @@ def count_networks(setup: Setup, records: list[Record]) -> int:
       How many.
     """
     sizes = [len(record.arms) for record in records if record.levels[0]]
-    dense = len(setup.lineages.dense_lineages) if len(sizes) < len(records) else 0
-    return sum(sizes) + dense
+    return sum(sizes) + count_dense(setup, records)
+
+
+def count_dense(setup: Setup, records: list[Record]) -> int:
+    """Counts the dense networks that were trained, each of which several lineages may share.
+
+    Args:
+      setup: what was chosen, for all replicates.
+      records: the finished networks.
+
+    Returns:
+      How many.
+    """
+    lineages = setup.lineages
+    begun = sum(len(record.arms) for record in records if not record.levels[0])
+    return begun * len(lineages.dense_lineages) // lineages.number

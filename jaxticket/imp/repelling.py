@@ -66,23 +66,24 @@ def repelling(family: Family) -> Family:
     return made
 
 
-def repeller(setup: Setup) -> Callable[[Sequence[Record], Mask], Any]:
+def repeller(setup: Setup) -> Callable[[Setup, Sequence[Record], Mask], Any]:
     """Makes the function that says what the learners of a level's tickets are made from.
 
     Args:
       setup: what was chosen.
 
     Returns:
-      `repel(earlier, mask)`, given the tickets of all levels before and the masks of this one:
+      `repel(setup, earlier, mask)`, given the search of a group of its replicates, the tickets of
+      all levels before and the masks of this one:
       the lineages' hyperparameters from level 1 on, with the term of each if any is repelled. One
       compilation serves all levels.
     """
-    lineages = setup.lineages
-    if not lineages.repulsion.any():
-        return lambda earlier, mask: lineages.retraining_hyperparameters
+    if not setup.lineages.repulsion.any():
+        return lambda group, earlier, mask: group.lineages.retraining_hyperparameters
     make_all = setup.over(lambda one: make_repulsion(*one), setup.ticket_size)
 
-    def repel(earlier: Sequence[Record], mask: Mask) -> Repelled:
+    def repel(group: Setup, earlier: Sequence[Record], mask: Mask) -> Repelled:
+        lineages = group.lineages
         number = np.full(lineages.number, len(earlier), np.int32)
         optima = _padded([record.params for record in earlier], setup.levels - 1)
         made = make_all(_Earlier(optima, mask, number, lineages.repulsion))

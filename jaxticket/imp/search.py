@@ -17,9 +17,11 @@ from jaxticket.errors import TicketError
 from jaxticket.imp.arguments import check_kinds
 from jaxticket.imp.controls import train_controls
 from jaxticket.imp.examples import check_data
+from jaxticket.imp.groups import grouped, groups
 from jaxticket.imp.kept import check_kept
 from jaxticket.imp.lineages import Lineages, make_lineages
 from jaxticket.imp.monitor import monitor
+from jaxticket.imp.programs import make_programs
 from jaxticket.imp.progress import Progress, count_networks, make_teller
 from jaxticket.imp.repelling import repelling
 from jaxticket.imp.scoring import Scoring, draw_scoring
@@ -68,6 +70,7 @@ def find_tickets(
     empty_layers: bool = False,
     variants: Mapping[str, Variant] | None = None,
     plan: Plan | None = None,
+    together: int | None = None,
     streaming: bool | None = None,
     store: Store | None = None,
     ledger: Ledger | None = None,
@@ -114,6 +117,8 @@ def find_tickets(
       empty_layers: whether a layer may lose its last weight; refused if not.
       variants: a sweep.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
+      together: how many replicates are searched at a time, one group after the other, which changes
+        no result; `None` for as many as `jaxticket.imp.groups.replicates_together` says.
       streaming: whether the host feeds the training split to the device, which changes no result;
         `None` decides by its size, as `jaxticket.trainer.placement.place` says.
       store: keeps what is finished and gives it back in the next call; nothing if `None`. It is
@@ -144,6 +149,8 @@ def find_tickets(
     check_kinds(locals())  # What was given, since nothing else has a name yet.
     if replicates < 1:
         raise TicketError(f"replicates: got {replicates}, expected at least 1")
+    if together is not None and together < 1:
+        raise TicketError(f"together: got {together} replicates, expected at least 1")
     if variants is not None and not variants:
         raise TicketError("variants: got none, expected at least one, or None without a sweep")
     default = Variant(
@@ -177,26 +184,31 @@ def find_tickets(
         replicates=replicates,
         plan=plan or Plan.auto(len(chosen) * replicates * len(check_arms(arms))),
         ledger=ledger or Ledger(),
-        scoring=_draw_all(lineages, data, keys),
         empty_layers=empty_layers,
+        together=together,
     )
     train = functools.partial(
         trainer, data=data, plan=setup.plan, streaming=streaming, keep_every=keep_every
     )
-    return _search(setup, dense, train, store or Memory(), on_progress or (lambda progress: None))
+    draw = functools.partial(_draw_all, data)
+    given = store or Memory(), on_progress or (lambda progress: None)
+    return _search(setup, dense, draw, train, *given)
 
 
 def _search(
     setup: Setup,
     dense: Mask,
+    draw: Callable[[Lineages], Batch],
     make_trainer: Callable[..., Trainer],
     store: Store,
     on_progress: Callable[[Progress], None],
 ) -> Result:
-    """Trains what the store lacks: the ticket's levels, then all controls."""
+    """Trains what the store lacks, group by group: the ticket's levels, then all controls."""
     with setup.ledger.phase("checkpoint"):
-        origin, records = store.load(setup.template())
-        check_kept(setup, origin, records)
+        kept, records = store.load(setup.template())
+    setup = grouped(setup, kept)
+    programs = make_programs(setup)
+    check_kept(setup, programs.init, kept, records)
     resumed = count_networks(setup, records)
     train = make_trainer(
         repelling(setup.family),
@@ -206,11 +218,15 @@ def _search(
         keeper=store.partway,
     )
     tell, check = make_teller(setup, records, on_progress), monitor(setup)
-    origin = train_tickets(setup, train, dense, origin, records, store, tell, check)
-    train_controls(setup, train, origin, records, store, tell, check)
+    origins = []
+    for group, begun in groups(setup, kept):
+        own = group._replace(scoring=draw(group.lineages))
+        origin = train_tickets(own, programs, train, dense, begun, records, store, tell, check)
+        train_controls(own, programs, train, origin, records, store, tell, check)
+        origins.append(origin)
     setup.ledger.networks += count_networks(setup, records) - resumed
     schedules, size = setup.lineages.schedules, sum(masks.sizes(dense).values())
-    return Result(setup.arms, setup.levels, setup.replicates, schedules, size, origin, records)
+    return Result(setup.arms, setup.levels, setup.replicates, schedules, size, origins, records)
 
 
 def _check_swept(learner: Learner | Family, chosen: Mapping[str, Variant]) -> None:
@@ -249,7 +265,7 @@ def _dense_mask(learner: Learner, key: PRNGKeyArray, prunable: Prunable) -> Mask
     return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
 
 
-def _draw_all(lineages: Lineages, data: Data, keys: jax.Array) -> Batch:
+def _draw_all(data: Data, lineages: Lineages) -> Batch:
     """Draws the scoring examples of all lineages, `[L, n, ...]`; `None` if no criterion needs any.
 
     Lineages that need none are given another variant's.
@@ -257,6 +273,7 @@ def _draw_all(lineages: Lineages, data: Data, keys: jax.Array) -> Batch:
     wanted = [scoring for scoring in lineages.scorings if scoring is not None]
     if not wanted:
         return None
+    keys = lineages.keys[: lineages.replicates]
     drawn = {scoring: draw_scoring(scoring, data["train"], keys) for scoring in wanted}
     each = [drawn[scoring or wanted[0]] for scoring in lineages.scorings]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)

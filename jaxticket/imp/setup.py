@@ -26,7 +26,8 @@ from jaxticket.types import Batch, Mask
 class Setup(NamedTuple):
     """Every choice of a search, checked; see `find_tickets` for what each one means.
 
-    `scoring` are the examples that each lineage's criterion is given, `[L, n, ...]` leaves.
+    `scoring` are the examples that each lineage's criterion is given, `[L, n, ...]` leaves;
+    `together` is how many replicates are searched at a time at most, all if `None`.
     """
 
     family: Family
@@ -40,12 +41,22 @@ class Setup(NamedTuple):
     ledger: Ledger
     scoring: Batch = None
     empty_layers: bool = False
+    together: int | None = None
 
     @property
     def ticket_size(self) -> int:
-        """How many networks of one level of the ticket train at a time."""
-        number = self.lineages.number
-        return self.plan.padded(min(number, self.plan.chunk or number))
+        """How many networks of one level of the ticket train at a time, in every group."""
+        return self.plan.padded(min(self.group_size, self.plan.chunk or self.group_size))
+
+    @property
+    def group_size(self) -> int:
+        """How many networks a level of the ticket has, in a group of replicates that is full."""
+        return len(self.lineages.names) * (self.together or self.lineages.replicates)
+
+    def only(self, replicates: range) -> "Setup":
+        """Gives the search of some replicates in a row, whose programs are those of all."""
+        together = self.together or self.lineages.replicates
+        return self._replace(lineages=self.lineages.only(replicates), together=together)
 
     @property
     def criterion(self) -> Criterion:

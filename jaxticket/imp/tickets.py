@@ -1,4 +1,4 @@
-"""The ticket: level after level, all replicates at once."""
+"""The ticket: level after level, all replicates of a group at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxticket.imp.groups import tickets_of
 from jaxticket.imp.monitor import Monitor, checked
-from jaxticket.imp.next_masks import gather_pruned, prune_one
+from jaxticket.imp.next_masks import gather_pruned
+from jaxticket.imp.programs import Init, Programs
 from jaxticket.imp.pruned import PrunedLevel, check_pruned
-from jaxticket.imp.repelling import repeller
-from jaxticket.imp.restarts import gather_restarts, restart_one
+from jaxticket.imp.restarts import gather_restarts
 from jaxticket.imp.setup import Setup, make_record
 from jaxticket.imp.sources import kept_source, source_of
 from jaxticket.records import Coordinate, Dropped, Origin, Record, Store
@@ -20,6 +21,7 @@ from jaxticket.types import Mask
 
 def train_tickets(
     setup: Setup,
+    programs: Programs,
     train: Trainer,
     dense: Mask,
     origin: Origin | None,
@@ -31,7 +33,8 @@ def train_tickets(
     """Trains the levels that the records do not hold yet, and appends them.
 
     Args:
-      setup: what was chosen.
+      setup: what was chosen, of the group.
+      programs: of the search.
       train: from `jaxticket.trainer.trainer`.
       dense: the dense mask of one network.
       origin: from an earlier call, or `None`.
@@ -49,23 +52,20 @@ def train_tickets(
       ContractError: if a network breaks a contract.
     """
     lineages = setup.lineages
-    done = {record.levels[0]: record for record in records if record.arms[0] == "ticket"}
+    done = tickets_of(setup, records)
     if origin is None or 0 not in done:
-        origin, done[0] = _train_dense(setup, train, dense, tell)
+        origin, done[0] = _train_dense(setup, programs, train, dense, tell)
         origin = store.save_origin(origin)
         done[0] = _keep(setup, done[0], records, store)
-    prune_all = setup.over(prune_one(setup), setup.ticket_size)
-    restart_all = setup.over(restart_one(setup), setup.ticket_size)
-    repel = repeller(setup)
     for level in sorted(_to_train(setup, done)):
         kept = level in done
         before = done[level - 1]
         with setup.ledger.phase("prune"):
-            mask, lost = prune_all(gather_pruned(setup, origin, done[0], before, level))
+            mask, lost = programs.prune(gather_pruned(setup, origin, done[0], before, level))
             check_pruned(setup, level, PrunedLevel(mask, lost, done[0], before))
         with setup.ledger.phase("start"):
-            states = restart_all(gather_restarts(setup, origin, before, mask, level))
-            given = repel([done[earlier] for earlier in range(level)], mask)
+            states = programs.restart(gather_restarts(setup, origin, before, mask, level))
+            given = programs.repel(setup, [done[earlier] for earlier in range(level)], mask)
         networks = Networks(
             states,
             mask,
@@ -105,12 +105,12 @@ def _to_train(setup: Setup, done: dict[int, Record]) -> set[int]:
 
 
 def _train_dense(
-    setup: Setup, train: Trainer, dense: Mask, tell: Callable[..., None]
+    setup: Setup, programs: Programs, train: Trainer, dense: Mask, tell: Callable[..., None]
 ) -> tuple[Origin, Record]:
     """Trains the dense networks, each once, and hands them to their lineages."""
     lineages, rows = setup.lineages, setup.lineages.dense_lineages
     given = jax.tree.map(lambda leaf: leaf[rows], lineages.hyperparameters)
-    states = initial_states(setup, rows)
+    states = initial_states(setup, programs.init, rows)
     mask = jax.tree.map(lambda leaf: np.repeat(leaf[None], len(rows), axis=0), dense)
     end = setup.protocol.steps
     fine_tunes = lineages.keeps_rate.any()
@@ -129,11 +129,12 @@ def _train_dense(
     return Origin(own(states.params), rewound, final), record
 
 
-def initial_states(setup: Setup, rows: np.ndarray) -> Any:
+def initial_states(setup: Setup, init: Init, rows: np.ndarray) -> Any:
     """Makes the learner's states that lineages begin with.
 
     Args:
       setup: what was chosen.
+      init: of the search's programs.
       rows: `int64[n]`, which lineages.
 
     Returns:
@@ -141,8 +142,7 @@ def initial_states(setup: Setup, rows: np.ndarray) -> Any:
     """
     given = jax.tree.map(lambda leaf: leaf[rows], setup.lineages.hyperparameters)
     with setup.ledger.phase("start"):
-        init_all = setup.over(lambda one: setup.family(one[0]).init(one[1]), setup.ticket_size)
-        return init_all((given, setup.lineages.keys[rows]))
+        return init((given, setup.lineages.keys[rows]))
 
 
 def _from_zero(setup: Setup, rows: np.ndarray) -> Any:

@@ -39,6 +39,16 @@ def several() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
+def number() -> int:
+    """Says how many processes share the run.
+
+    Example:
+      >>> number()
+      1
+    """
+    return jax.process_count() if several() else 1
+
+
 def is_primary() -> bool:
     """Says whether this process is the one that writes and prints.
 

@@ -12,7 +12,7 @@ from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
 from jaxticket.records import Origin, Record, Template
 from jaxticket.runs.empty import take_out
-from jaxticket.runs.encoding import describe, encode, encode_origin, encode_params
+from jaxticket.runs.encoding import ORIGIN, describe, encode, encode_origin, encode_params
 from jaxticket.runs.files import DamagedError, check_room, set_aside, unwritable
 from jaxticket.runs.manifest import MANIFEST, write_manifest
 from jaxticket.runs.partway import PartwayFile
@@ -20,7 +20,7 @@ from jaxticket.runs.reader import CheckpointReader
 from jaxticket.runs.sealing import seal
 from jaxticket.runs.shelf import Shelf
 from jaxticket.runs.steps import ocp
-from jaxticket.runs.thinning import PARAMS, Keep, check_keep, drop, has_params, keeps_params
+from jaxticket.runs.thinning import PARAMS, Keep, check_keep, drop, going_params, has_params
 
 _SMALL_FILES = 2**18
 """Bytes that a step takes beside its arrays: some twenty files, most of one block."""
@@ -29,11 +29,11 @@ _SMALL_FILES = 2**18
 class CheckpointStore(CheckpointReader):
     """Keeps records under `directory`, one Orbax step a record, in the order of saving.
 
-    Step n of the ticket's levels is level n; the chunks of the controls follow. Each step
-    describes itself: leaves are named by their path, and the metadata hold coordinates, shapes,
-    and checksums of every leaf and of the step before. Saving goes on in the background until the
-    next call or `close`. Of several processes all make the same calls, with the same records;
-    Orbax lets the first one write.
+    Of each group of replicates, step n of the ticket's levels is level n; the chunks of its
+    controls follow. Each step describes itself: leaves are named by their path, and the metadata
+    hold coordinates, shapes, and checksums of every leaf and of the step before. Saving goes on in
+    the background until the next call or `close`. Of several processes all make the same calls,
+    with the same records; Orbax lets the first one write.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class CheckpointStore(CheckpointReader):
           TicketError: for an unknown `keep`.
         """
         check_keep(keep)
-        super().__init__(directory, identity)
-        folder = self._steps.directory
+        folder = Path(directory)
+        self._shelf = Shelf(folder.parent, held_bytes)
+        super().__init__(directory, identity, self._shelf.put)
         partway = folder.with_name(f"{folder.name}-partway.npz")
         self.partway: PartwayFile = PartwayFile(partway)
-        self._shelf = Shelf(folder.parent, held_bytes)
         self._run = run
         self._keep: Keep = keep
         self._opened: Any = None
@@ -109,9 +109,7 @@ class CheckpointStore(CheckpointReader):
             return
         every = [step for step in self.steps() if has_params(self._steps.path(step))]
         said = {step: self._steps.metadata(step) for step in every}
-        first = {step: (m["arms"][0], m["levels"][0]) for step, m in said.items()}
-        newest = max((level for arm, level in first.values() if arm == "ticket"), default=0)
-        going = [s for s, (a, n) in first.items() if not keeps_params(self._keep, a, n, newest)]
+        going = going_params(self._keep, said)
 
         def drop_all() -> None:
             with self._writing():
@@ -120,7 +118,7 @@ class CheckpointStore(CheckpointReader):
 
         hosts.once(drop_all)
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Gives back what was saved, with the trees that `template` describes.
 
         A step that is damaged, missing or of something else is set aside, with those behind it,
@@ -130,12 +128,12 @@ class CheckpointStore(CheckpointReader):
           template: of one network.
 
         Returns:
-          The origin and the records, in the order of saving; `None` and none if there are none.
+          The origins, one a group of replicates, and the records, in the order of saving.
 
         Raises:
           TicketError: if that would leave nothing of what was there.
         """
-        origin, records, fault = self.load_whole(template, self._shelf.put)
+        origins, records, fault = self.load_whole(template)
         if fault is not None:
             self._set_aside(fault, self.steps()[len(records) :], len(records))
         if records and hosts.is_primary() and not self._steps.is_sealed(0):
@@ -145,10 +143,10 @@ class CheckpointStore(CheckpointReader):
             )
         self._open()
         self._write_manifests()
-        return origin, records
+        return origins, records
 
     def save_origin(self, origin: Origin) -> Origin:
-        """Keeps the origin until the first record, with which it is saved in one piece.
+        """Keeps the origin until the next record, with which it is saved in one piece.
 
         Returns:
           The origin, mapped where the memory would not hold it.
@@ -171,7 +169,7 @@ class CheckpointStore(CheckpointReader):
             # The next level of a ticket is made from it, whatever is kept in the end.
             items[PARAMS] = encode_params(record)
         if self._origin is not None:
-            items["origin"] = encode_origin(self._origin)
+            items[ORIGIN] = encode_origin(self._origin)
         described = describe(record)
         held, taken = take_out(items)
         if taken:

@@ -9,6 +9,25 @@ from jaxticket import masks
 from jaxticket.masks.prunable import path_string
 from jaxticket.records import Dropped, Origin, Record, Template
 
+ORIGIN = "origin"
+"""The item of a checkpoint that holds where tickets come from."""
+
+
+def has_origin(described: dict[str, Any]) -> bool:
+    """Says whether a checkpoint holds an origin beside its record, as those of dense networks do.
+
+    Args:
+      described: from `describe`.
+
+    Returns:
+      True if so.
+
+    Example:
+      >>> has_origin({"levels": [0, 0]}), has_origin({"levels": [1, 2]})
+      (True, False)
+    """
+    return described["levels"][0] == 0
+
 
 def describe(record: Record) -> dict[str, Any]:
     """Says which networks a record holds, and the shapes of their masks.

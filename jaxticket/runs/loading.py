@@ -115,8 +115,9 @@ class Run:
         Returns:
           Nested dicts of NumPy arrays.
         """
-        _, place = self._place(Coordinate("ticket", 0, replicate, variant))
-        return _nested({path: leaf[place] for path, leaf in self._store.initial_params().items()})
+        step, place = self._place(Coordinate("ticket", 0, replicate, variant))
+        initial = self._store.initial_params(step)
+        return _nested({path: leaf[place] for path, leaf in initial.items()})
 
     def records(self, names: Collection[Coordinate] | None = None) -> Iterator[Record]:
         """Reads all finished networks, as many at a time as were saved together.

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxticket.population import hosts
 from jaxticket.records import Coordinate, Dropped, Origin, Record, Template
-from jaxticket.runs.encoding import decode, rebuild, rebuild_origin
+from jaxticket.runs.encoding import ORIGIN, decode, has_origin, rebuild, rebuild_origin
 from jaxticket.runs.files import DamagedError
 from jaxticket.runs.steps import Steps, damaged
 from jaxticket.runs.thinning import PARAMS
@@ -20,14 +20,20 @@ MISFIT = (ValueError, KeyError, TypeError, AttributeError)
 class CheckpointReader:
     """Reads what a `CheckpointStore` has kept, and believes nothing that is not what was kept."""
 
-    def __init__(self, directory: str | Path, identity: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        identity: Mapping[str, str] | None = None,
+        put: Callable[[Any], Any] = lambda tree: tree,
+    ) -> None:
         """Names the folder; it is read when something is asked for.
 
         Args:
           directory: where the steps are.
           identity: what they must have in common with the run, by name.
+          put: takes what is loaded piece by piece, and gives back the same, such as `Shelf.put`.
         """
-        self._steps = Steps(Path(directory), identity)
+        self._steps, self._put = Steps(Path(directory), identity), put
 
     def steps(self) -> list[int]:
         """Lists what is there.
@@ -70,37 +76,40 @@ class CheckpointReader:
         metadata, content = self._steps.read(step, "record", PARAMS)
         return self._decode(step, metadata, content)
 
-    def initial_params(self) -> dict[str, np.ndarray]:
-        """Reads the replicates' initial params by leaf path.
+    def initial_params(self, step: int = 0) -> dict[str, np.ndarray]:
+        """Reads initial params by leaf path.
+
+        Args:
+          step: of dense networks.
 
         Returns:
-          `float[replicates, ...]` by path.
+          `float[P, ...]` by path, of the networks of the step.
 
         Raises:
           TicketError: if they are damaged.
         """
-        return self._steps.read(0, "origin")[1]["origin"]["initial"]
+        return self._steps.read(step, ORIGIN)[1][ORIGIN]["initial"]
 
-    def load(self, template: Template) -> tuple[Origin | None, list[Record]]:
+    def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Gives back what was saved, with the trees that `template` describes.
 
         Args:
           template: of one network.
 
         Returns:
-          The origin and the records, in the order of saving; `None` and none if there are none.
+          The origins, one a group of replicates, and the records, in the order of saving.
 
         Raises:
           TicketError: naming the first step that is damaged, missing or of something else.
         """
-        origin, records, fault = self.load_whole(template)
+        origins, records, fault = self.load_whole(template)
         if fault is not None:
             raise fault
-        return origin, records
+        return origins, records
 
     def load_whole(
-        self, template: Template, put: Callable[[Any], Any] = lambda tree: tree
-    ) -> tuple[Origin | None, list[Record], DamagedError | None]:
+        self, template: Template
+    ) -> tuple[list[Origin], list[Record], DamagedError | None]:
         """Gives back what was saved, up to the first step that is not what was saved.
 
         Every step depends on those before it: controls on the masks of the tickets, a level on
@@ -108,15 +117,14 @@ class CheckpointReader:
 
         Args:
           template: of one network.
-          put: takes each of them as soon as it is read, and gives back the same.
 
         Returns:
-          The origin, the records and what is wrong with the step after them, if anything is.
+          The origins, the records and what is wrong with the step after them, if anything is.
 
         Raises:
           TicketError: in every process, if one of several reads something else.
         """
-        origin, records, fault, after = None, [], None, ""
+        origins, records, fault, after = [], [], None, ""
         numbers = self.steps()
         for place, number in enumerate(numbers):
             try:
@@ -126,23 +134,26 @@ class CheckpointReader:
             except DamagedError as error:
                 fault = error
                 break
-            origin = put(found) if place == 0 else origin
-            records.append(put(record))
+            origins += [] if found is None else [self._put(found)]
+            records.append(self._put(record))
         said = f"{numbers}, {len(records)} of them whole"
         hosts.check_same(f"checkpoints in {self._steps.directory}", said)
-        return origin, records, fault
+        return origins, records, fault
 
     def _load_one(
         self, number: int, after: str, template: Template
     ) -> tuple[Origin | None, Record, str]:
-        items = ("record", PARAMS, *(("origin",) if number == 0 else ()))
-        metadata, content = self._steps.read(number, *items)
+        metadata, content = self._steps.read(number, "record", PARAMS, ORIGIN)
         # A step of an older version, which carries no checksum, stands behind none of this one.
         if metadata.get("after", "") != after:
             raise damaged(self._steps.path(number), "was saved behind another step")
+        if number == 0 and not has_origin(metadata):
+            raise damaged(
+                self._steps.path(number), "holds no dense networks, as the first one does"
+            )
         record = self._decode(number, metadata, content)
         try:
-            origin = rebuild_origin(content["origin"], template) if number == 0 else None
+            origin = rebuild_origin(content[ORIGIN], template) if has_origin(metadata) else None
             return origin, rebuild(record, template), metadata.get("sha256", "")
         except MISFIT as error:
             raise damaged(self._steps.path(number), f"does not fit: {error}") from None

@@ -152,9 +152,12 @@ def _scheduled(result: Result, layers: list[str], known: Collection[str]) -> np.
 
 
 def _regrown(result: Result) -> np.ndarray:
-    tickets = sorted((r for r in result.records if r.arms[0] == "ticket"), key=lambda r: r.levels)
+    tickets = [record for record in result.records if record.arms[0] == "ticket"]
+    tickets.sort(key=lambda record: (record.replicates[0], record.levels[0]))
     counts = np.zeros((len(result.variants), result.levels, result.replicates), np.int64)
     for before, after in itertools.pairwise(tickets):
+        if before.replicates != after.replicates:  # of two groups
+            continue
         regrown = np.zeros(len(after.arms), np.int64)
         for old, new in zip(_leaves(before.masks), _leaves(after.masks), strict=True):
             regrown += (new & ~old).reshape(len(new), -1).sum(axis=1)

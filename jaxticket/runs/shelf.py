@@ -35,8 +35,7 @@ def held_bytes() -> float:
       True
     """
     whole = host_memory()[1]
-    processes = jax.process_count() if hosts.several() else 1
-    return math.inf if whole is None else SHARE * whole / processes
+    return math.inf if whole is None else SHARE * whole / hosts.number()
 
 
 class Shelf:

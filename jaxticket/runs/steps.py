@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxticket.errors import TicketError
 from jaxticket.runs.empty import put_back
+from jaxticket.runs.encoding import ORIGIN, has_origin
 from jaxticket.runs.files import DamagedError
 from jaxticket.runs.forms import check_form
 from jaxticket.runs.json_files import SCHEMA
@@ -107,6 +108,8 @@ class Steps:
         metadata, declared = self._open(number)
         if PARAMS in items and not self._has_params(number, metadata):
             items = tuple(name for name in items if name != PARAMS)
+        if not has_origin(metadata):
+            items = tuple(name for name in items if name != ORIGIN)
         taken = metadata.get("empty", [])
         held = [name for name in items if declared.get(name) is not None]
         missing = set(items) - {*held, *(one["path"][0] for one in taken)}

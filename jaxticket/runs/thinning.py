@@ -7,10 +7,12 @@ verification) are made again, to the bit, from the dense networks on.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from jaxticket.errors import unknown
+from jaxticket.records import Coordinate
 
 Keep = Literal["all", "tickets", "ends"]
 """Whose trained params stay on disk:
@@ -60,6 +62,37 @@ def keeps_params(keep: Keep, arm: str, level: int, newest: int) -> bool:
     if keep == "all":
         return True
     return arm == "ticket" and (keep == "tickets" or level in (0, newest))
+
+
+def going_params(keep: Keep, described: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """Lists the checkpoints whose params do not stay.
+
+    Args:
+      keep: what is kept.
+      described: what checkpoints say of themselves, by number.
+
+    Returns:
+      Their numbers.
+
+    Example:
+      >>> ticket = {"arms": ["ticket"], "replicates": [0]}
+      >>> going_params("ends", {n: ticket | {"levels": [n]} for n in range(3)})
+      [1]
+    """
+    first = {
+        step: Coordinate(said["arms"][0], said["levels"][0], said["replicates"][0])
+        for step, said in described.items()
+    }
+    newest: dict[int, int] = {}
+    for name in first.values():
+        if name.arm == "ticket":
+            newest[name.replicate] = max(name.level, newest.get(name.replicate, 0))
+    # Groups of replicates begin with a replicate each; controls are no part of this.
+    return [
+        step
+        for step, (arm, level, replicate, _) in first.items()
+        if not keeps_params(keep, arm, level, newest.get(replicate, 0))
+    ]
 
 
 def has_params(step: Path) -> bool:
