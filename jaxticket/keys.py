@@ -4,6 +4,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 
@@ -57,6 +58,30 @@ def derive(key: PRNGKeyArray, *names: "str | int | jax.Array") -> PRNGKeyArray:
     return key
 
 
+def derive_each(keys: jax.Array, name: str, indices: np.ndarray) -> jax.Array:
+    """Derives from each key by a name and an index of its own; one compilation serves all names.
+
+    Args:
+      keys: typed keys, `[n]`.
+      name: a purpose.
+      indices: `int32[n]`.
+
+    Returns:
+      Typed keys, `[n]`: key i is `derive(keys[i], name, indices[i])`.
+
+    Example:
+      >>> roots = replicate_keys(jax.random.key(0), 2)
+      >>> bool(derive_each(roots, "order", np.array([3, 4]))[1] == derive(roots[1], "order", 4))
+      True
+    """
+    return _derive_each(keys, np.uint32(zlib.crc32(name.encode())), indices)
+
+
+@jax.jit
+def _derive_each(keys: jax.Array, name: jax.Array, indices: jax.Array) -> jax.Array:
+    return jax.vmap(lambda key, index: derive(key, name, index))(keys, indices)
+
+
 def replicate_keys(key: PRNGKeyArray, replicates: int) -> jax.Array:
     """Derives one key a replicate, by index.
 
@@ -71,4 +96,9 @@ def replicate_keys(key: PRNGKeyArray, replicates: int) -> jax.Array:
       >>> replicate_keys(jax.random.key(0), 3).shape
       (3,)
     """
-    return jax.vmap(lambda index: derive(key, "replicate", index))(jnp.arange(replicates))
+    return _derive_indices(key, np.arange(replicates, dtype=np.int32))
+
+
+@jax.jit
+def _derive_indices(key: PRNGKeyArray, indices: jax.Array) -> jax.Array:
+    return jax.vmap(lambda index: derive(key, "replicate", index))(indices)

@@ -17,6 +17,7 @@ from benchmarks import (
     coverage,
     differential,
     limit,
+    memory,
     overhead,
     peers,
     presets,
@@ -34,6 +35,7 @@ from jaxticket import TicketError
 MAINS = {
     "compaction": compaction,
     "limit": limit,
+    "memory": memory,
     "overhead": overhead,
     "peers": peers,
     "presets": presets,
@@ -49,6 +51,7 @@ ROWS = {
     "limit": {
         "limit": {"operations", "bytes", "products_rate", "stream_rate", "share_if_overlapped"}
     },
+    "memory": {"memory": {"replicates", "together", "mebibytes", "seconds"}},
     "overhead": {
         "masks": {"step", "milliseconds", "ratio"},
         "phases": {"phase", "seconds", "default_seconds", "default_share"},
@@ -61,6 +64,7 @@ ROWS = {
 TARGETS = {
     "compaction": {"compaction.inference", "compaction.training", "compaction.sparse"},
     "limit": {"limit.lenet_300_100"},
+    "memory": {"memory.groups", "memory.expected"},
     "overhead": {"overhead.masks: lenet_300_100", "overhead.training", "overhead.levels"},
     "peers": {"peers.lenet_300_100"},
     "presets": set(),
@@ -311,6 +315,8 @@ def test_the_least_arithmetic_is_three_products_a_layer_and_two_for_the_first():
 def test_bad_input_is_one_line(name, words, message):
     if words[0] == "--steps" and name == "compaction":  # which takes one step
         words, message = ["--examples", "-1"], message.replace("steps", "examples")
+    if words[0] in ("--steps", "--models") and name == "memory":  # which chooses neither
+        words, message = ["--groups", "1"], "--groups: got 1, expected at least 2, to compare with"
     with pytest.raises(TicketError, match=message) as caught:
         MAINS[name].main(words, Console(file=io.StringIO()))
     assert "\n" not in str(caught.value)

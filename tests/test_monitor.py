@@ -245,9 +245,9 @@ def test_a_broken_contract_is_named_with_the_network_and_the_leaf(choices, messa
         search(**choices)
 
 
-def fewer(setup):
-    """Makes masks that keep nothing."""
-    return lambda start: jax.tree.map(jnp.zeros_like, start.ticket_mask)
+def fewer(start):
+    """Makes a mask that keeps nothing."""
+    return jax.tree.map(jnp.zeros_like, start.mask)
 
 
 @pytest.mark.parametrize(

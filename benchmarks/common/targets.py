@@ -60,6 +60,15 @@ TARGETS = {
         "densities",
         {},
     ),
+    # Allocators keep what was freed in pieces: as much as of one group is meant.
+    "memory.groups": Target(
+        "a search's memory with one group of replicates over that with several groups",
+        {TWO_CORES: 0.8},
+    ),
+    "memory.expected": Target(
+        "what is expected of the memory of a replicate in training over what it takes",
+        {TWO_CORES: 0.8},
+    ),
     "overhead.masks": Target(
         "the same step unmasked by hand over the library's masked step", {TWO_CORES: 1 / 1.05}
     ),

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxticket import masks
-from jaxticket.allocate.base import Counts
 from jaxticket.arms import ARMS
-from jaxticket.criteria.base import Evidence
 from jaxticket.held import FROM_ZERO, HELD, zero_where_shrunk
+from jaxticket.imp.control_masks import Prune, gather_masks, levels_of
 from jaxticket.imp.setup import Setup, choose
 from jaxticket.keys import derive
 from jaxticket.records import Coordinate, Origin, Record
@@ -31,18 +30,13 @@ class Start(NamedTuple):
         begin at zero under some.
       level: its level.
       key: its replicate's key.
-      hyperparameters: of its lineage.
-      retraining_hyperparameters: those that it is trained with.
-      pruner: of its lineage.
+      hyperparameters: of its lineage, those that it is trained with.
       moments: whether its lineage rewinds moments.
-      counts: what its level keeps.
-      ticket_mask: the ticket's mask at its level.
+      mask: the ticket's at its level; that of the dense network if its arm prunes at once.
       initial: θ_0 of its lineage.
+      fresh: params and model state of a new initialisation; `()` if all arms of the run rewind.
       rewound: the learner's state at the rewind step of its lineage.
       dense: the trained dense params of its lineage.
-      dense_state: the model state that belongs to them.
-      scoring: the examples that its criterion is given; `None` where none needs any.
-      observed: what the criteria observed of the dense training.
       begins: the step it begins at, `()` if it is the same for all.
     """
 
@@ -53,27 +47,29 @@ class Start(NamedTuple):
     level: Any
     key: Any
     hyperparameters: Any
-    retraining_hyperparameters: Any
-    pruner: Any
     moments: Any
-    counts: Counts
-    ticket_mask: Mask
+    mask: Mask
     initial: Any
+    fresh: Any
     rewound: Any
     dense: Any
-    dense_state: Any
-    scoring: Any
-    observed: Any
     begins: Any
 
 
 def gather_starts(
-    setup: Setup, chosen: list[Coordinate], origin: Origin, tickets: dict[int, Record]
+    setup: Setup,
+    init: Callable[[Any], Any],
+    prune: Prune,
+    chosen: list[Coordinate],
+    origin: Origin,
+    tickets: dict[int, Record],
 ) -> Start:
     """Collects along axis 0 what control networks are made from.
 
     Args:
       setup: what was chosen.
+      init: of the search's programs.
+      prune: of the search's programs.
       chosen: their names.
       origin: where all tickets come from.
       tickets: the finished levels of the ticket.
@@ -83,37 +79,26 @@ def gather_starts(
     """
     lineages = setup.lineages
     rows = np.array([lineages.place(c.variant, c.replicate) for c in chosen])
-    counts = [lineages.counts(level) for level in range(setup.levels)]
     rules, actions, held = _mask_rules(setup), _actions(setup), _held_names(setup)
     take = lambda tree: jax.tree.map(lambda leaf: leaf[rows], tree)  # noqa: E731
-    ticket_masks = [
-        jax.tree.map(lambda leaf, row=row: leaf[row], tickets[c.level].masks)
-        for c, row in zip(chosen, rows, strict=True)
-    ]
+    given, fresh = take(lineages.retraining_hyperparameters), ()
+    if actions != ["rewind"]:
+        made = init((given, setup.keys("reinit", rows, levels_of(chosen))))
+        fresh = made.params, made.model_state
     return Start(
-        mask_rule=np.array([rules.index(ARMS[c.arm].mask) for c in chosen], np.int32),
+        mask_rule=np.array([rules.index(MASK_RULES[ARMS[c.arm].mask]) for c in chosen], np.int32),
         action=np.array([actions.index(ARMS[c.arm].weights) for c in chosen], np.int32),
         copied=np.array([ARMS[c.arm].order == "copy" for c in chosen]),
         held=np.array([held.index(ARMS[c.arm].pruned) for c in chosen], np.int32),
-        level=np.array([c.level for c in chosen], np.int32),
+        level=levels_of(chosen),
         key=lineages.keys[rows],
-        hyperparameters=take(lineages.hyperparameters),
-        retraining_hyperparameters=take(lineages.retraining_hyperparameters),
-        pruner=lineages.pruner[rows],
+        hyperparameters=given,
         moments=lineages.moments[rows],
-        counts={
-            path: np.array(
-                [counts[c.level][path][row] for c, row in zip(chosen, rows, strict=True)], np.int32
-            )
-            for path in counts[0]
-        },
-        ticket_mask=jax.tree.map(lambda *leaves: np.stack(leaves), *ticket_masks),
+        mask=gather_masks(setup, prune, chosen, rows, origin, tickets),
         initial=take(origin.initial),
+        fresh=fresh,
         rewound=take(origin.rewound),
         dense=take(tickets[0].params),
-        dense_state=take(tickets[0].model_state),
-        scoring=take(setup.scoring),
-        observed=take(tickets[0].observed),
         begins=setup.begins(rows),
     )
 
@@ -127,7 +112,7 @@ def start_one(setup: Setup) -> Callable[[Start], Networks]:
     Returns:
       `one(start)`: its state, mask and key.
     """
-    rules = [MASK_RULES[name](setup) for name in _mask_rules(setup)]
+    rules = _mask_rules(setup)
     weights = [_weights(setup, name) for name in _actions(setup)]
     held = [HELD[name] for name in _held_names(setup)]
 
@@ -137,61 +122,35 @@ def start_one(setup: Setup) -> Callable[[Start], Networks]:
         if len(held) > 1:
             # All arms' states have one structure, so where one arm holds all of them do.
             values = jax.lax.switch(start.held, held, start.initial, start.dense, mask)
-            hold = setup.family(start.retraining_hyperparameters).hold
+            hold = setup.family(start.hyperparameters).hold
             assert hold is not None, "checked by find_tickets"
             state = hold(state, values)
         orders = [derive(start.key, order, start.level) for order in ("train", "copy")]
         key = jax.lax.select(start.copied, orders[1], orders[0])
-        return Networks(state, mask, key, start.retraining_hyperparameters, start.begins)
+        return Networks(state, mask, key, start.hyperparameters, start.begins)
 
     return one
 
 
-def _ticket_mask(setup: Setup) -> Callable[[Start], Mask]:
-    del setup
-    return lambda start: start.ticket_mask
+def _as_given(start: Start) -> Mask:
+    return start.mask
 
 
-def _shuffled_mask(setup: Setup) -> Callable[[Start], Mask]:
-    del setup
-    return lambda start: masks.shuffle(derive(start.key, "shuffle", start.level), start.ticket_mask)
+def _shuffled(start: Start) -> Mask:
+    return masks.shuffle(derive(start.key, "shuffle", start.level), start.mask)
 
 
-def _oneshot_mask(setup: Setup) -> Callable[[Start], Mask]:
-    def mask_of(start: Start) -> Mask:
-        evidence = Evidence(
-            start.initial,
-            start.dense,
-            derive(start.key, "prune", start.level),
-            model_state=start.dense_state,
-            examples=start.scoring,
-        )
-        full = jax.tree.map(jnp.ones_like, start.ticket_mask)
-        made, _ = setup.prune(
-            start.pruner, start.hyperparameters, evidence, full, start.counts, start.observed
-        )
-        return made
-
-    return mask_of
+def _whole(start: Start) -> Mask:
+    return jax.tree.map(jnp.ones_like, start.mask)
 
 
-def _dense_mask(setup: Setup) -> Callable[[Start], Mask]:
-    del setup
-    return lambda start: jax.tree.map(jnp.ones_like, start.ticket_mask)
+MASK_RULES = {"ticket": _as_given, "shuffle": _shuffled, "oneshot": _as_given, "dense": _whole}
+"""What an arm makes of the mask that it is given, by the name that `jaxticket.arms` uses."""
 
 
-MASK_RULES = {
-    "ticket": _ticket_mask,
-    "shuffle": _shuffled_mask,
-    "oneshot": _oneshot_mask,
-    "dense": _dense_mask,
-}
-"""How an arm gets its mask, by the name that `jaxticket.arms` uses."""
-
-
-def _mask_rules(setup: Setup) -> list[str]:
-    """Lists the rules of the run's masks: what no arm takes is not compiled."""
-    return list(dict.fromkeys(ARMS[arm].mask for arm in setup.arms))
+def _mask_rules(setup: Setup) -> list[Callable[[Start], Mask]]:
+    """Lists the rules of the run's masks, each once: what no arm takes is not compiled."""
+    return list(dict.fromkeys(MASK_RULES[ARMS[arm].mask] for arm in setup.arms))
 
 
 def _actions(setup: Setup) -> list[str]:
@@ -221,14 +180,13 @@ def _weights(setup: Setup, name: str) -> Callable[[Start, Mask], Any]:
     own, begin = name == "rewind", _begin(setup)
 
     def state_of(start: Start, mask: Mask) -> Any:
-        learner = setup.family(start.retraining_hyperparameters)
-        fresh = learner.init(derive(start.key, "reinit", start.level))
+        learner, rewound = setup.family(start.hyperparameters), start.rewound
+        fresh = start.fresh or (rewound.params, rewound.model_state)
         key = derive(start.key, "action", start.level)
-        params = begin(ACTIONS[name](key, start.rewound.params, fresh.params, mask), start, mask)
+        params = begin(ACTIONS[name](key, rewound.params, fresh[0], mask), start, mask)
         # Batch statistics of θ_k describe θ_k only: other weights start from those of a new
         # initialisation, and never from θ_k's moments.
-        model_state = (start.rewound if own else fresh).model_state
-        state = start.rewound._replace(model_state=model_state)
+        state = rewound._replace(model_state=rewound.model_state if own else fresh[1])
         restart = lambda moments: learner.restart(state, params, mask, moments=moments)  # noqa: E731
         return setup.moments(restart, start.moments) if own else restart(False)
 

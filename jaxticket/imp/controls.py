@@ -46,7 +46,7 @@ def train_controls(
     for first in range(0, len(missing), size):
         chosen = missing[first : first + size]
         with setup.ledger.phase("start"):
-            starts = gather_starts(setup, chosen, origin, tickets)
+            starts = gather_starts(setup, programs.init, programs.prune, chosen, origin, tickets)
             networks = programs.start(size)(starts)
         at = chosen[0]
         trained = train(
@@ -55,7 +55,7 @@ def train_controls(
             start=int(setup.lineages.begins.min()),
             on_segment=lambda steps, metrics, at=at: tell(at.arm, at.level, steps, metrics),
         )
-        begun, mask = programs.begun(size), starts.ticket_mask
+        begun, mask = programs.begun(size), starts.mask
         source = source_of(setup, starts.rewound)
         source = begun(source, chosen, starts.initial, starts.dense, mask)
         check(chosen, checked(networks, trained, mask, source), size)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
@@ -12,7 +13,7 @@ from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion, Evidence
 from jaxticket.criteria.combined import together
 from jaxticket.imp.lineages import Lineages
-from jaxticket.keys import derive
+from jaxticket.keys import derive_each
 from jaxticket.learners.family import Family
 from jaxticket.masks.prunable import Prunable
 from jaxticket.population import Plan, over, populate
@@ -65,7 +66,12 @@ class Setup(NamedTuple):
 
     def level_keys(self, purpose: str, level: int) -> jax.Array:
         """Derives the lineages' keys for a purpose at a level."""
-        return jax.vmap(lambda key: derive(key, purpose, level))(self.lineages.keys)
+        levels = np.full(self.lineages.number, level, np.int32)
+        return derive_each(self.lineages.keys, purpose, levels)
+
+    def keys(self, purpose: str, rows: np.ndarray, levels: np.ndarray) -> jax.Array:
+        """Derives keys of some lineages for a purpose, each at a level of its own."""
+        return derive_each(self.lineages.keys[rows], purpose, levels)
 
     def prune(
         self,
