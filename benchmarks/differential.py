@@ -46,7 +46,7 @@ from jaxticket.errors import unknown
 from jaxticket.imp import Variant
 from jaxticket.keys import derive, replicate_keys
 from jaxticket.learners import Learner, supervised
-from jaxticket.records import Network, Result
+from jaxticket.result import Network, Result
 from jaxticket.train import epoch_order
 
 RATES = {"momentum": 0.1, "adam": 1.2e-3}

@@ -45,7 +45,7 @@ from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
 from jaxticket.recipes.architectures import architecture
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -47,7 +47,7 @@ from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError, unknown
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -49,7 +49,7 @@ from jaxticket.errors import TicketError, unknown
 from jaxticket.imp import Retraining, Variant
 from jaxticket.population import Plan
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ import cases
 import jax
 
 from jaxticket import Plan, Protocol, find_tickets
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.runs import CheckpointStore
 
 LEVELS, REPLICATES = 3, 2

@@ -17,7 +17,7 @@ FLOORS = (
     {"prune", "arms", "learned_masks", "topology", "learners"},
     {"train", "population"},
     {"costs"},
-    {"trainer", "records"},
+    {"trainer", "records", "result"},
     {"imp", "transfer"},
 )
 """Every room imports from floors below its own, or from its own."""

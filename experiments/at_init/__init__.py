@@ -44,7 +44,7 @@ from jaxticket import criteria
 from jaxticket.analysis import Claim
 from jaxticket.imp import Scoring, Variant
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,8 @@ from experiments.common.searching import search_of
 from experiments.common.training import Teller
 from jaxticket.costs import Ledger
 from jaxticket.imp import Progress
-from jaxticket.records import Memory, Result
+from jaxticket.records import Memory
+from jaxticket.result import Result
 
 
 def with_config(problem: Problem, config: Any, make_family: MakeFamily = recipe_family) -> Problem:

@@ -36,7 +36,7 @@ from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
 from jaxticket.population import check_plan_name, use_all_cores
 from jaxticket.precision import check_precision
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.runs import RunDirectory, to_dataset
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from experiments.common.problem import Problem
 from experiments.common.searching import search_of
 from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
-from jaxticket.records import Origin, Record, Result, Store, Template
+from jaxticket.records import Origin, Record, Store, Template
+from jaxticket.result import Result
 
 
 class Further(NamedTuple):

@@ -10,7 +10,8 @@ from experiments.common.configuration import Config, Configuration, ReadingOne
 from experiments.common.listing import questions
 from jaxticket.errors import TicketError, unknown
 from jaxticket.recipes.reading import read_fields
-from jaxticket.records import Dropped, Origin, Record, Result, Template
+from jaxticket.records import Dropped, Origin, Record, Template
+from jaxticket.result import Result
 from jaxticket.runs import CheckpointReader, Run, load
 from jaxticket.runs.shelf import Shelf
 

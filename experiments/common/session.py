@@ -28,7 +28,8 @@ from jaxticket.costs import Ledger
 from jaxticket.data import Dataset
 from jaxticket.imp import Progress
 from jaxticket.population import Plan, hosts
-from jaxticket.records import Result, Store
+from jaxticket.records import Store
+from jaxticket.result import Result
 from jaxticket.runs import (
     CheckpointStore,
     RunDirectory,

@@ -15,7 +15,7 @@ from jaxticket.data.dataset import Splits, make_dataset, make_examples, select, 
 from jaxticket.imp import Scoring, Variant
 from jaxticket.imp.spoiling import random_labels, shuffled_pixels
 from jaxticket.keys import derive
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.types import Examples
 
 

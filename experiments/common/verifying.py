@@ -16,7 +16,8 @@ from experiments.common.configuration import Configuration
 from jaxticket.errors import TicketError
 from jaxticket.imp import Progress
 from jaxticket.population import Plan, hosts
-from jaxticket.records import Coordinate, Dropped, Origin, Record, Result, Store, Template
+from jaxticket.records import Coordinate, Dropped, Origin, Record, Store, Template
+from jaxticket.result import Result
 from jaxticket.runs import (
     CheckpointReader,
     RunDirectory,

@@ -58,7 +58,7 @@ from experiments.connectivity.tables import tables
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from jaxticket.analysis import (
     network_outputs,
     together,
 )
-from jaxticket.records import Network, Result
+from jaxticket.result import Network, Result
 from jaxticket.types import Numbers
 
 CONTROLS = {

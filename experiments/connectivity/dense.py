@@ -21,7 +21,7 @@ from jaxticket.analysis import (
 from jaxticket.analysis.interpolation import Statistics
 from jaxticket.keys import derive
 from jaxticket.recipes import make_optimizer
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.structure import trace
 from jaxticket.types import Model
 

@@ -9,7 +9,7 @@ from jaxticket.analysis import recomputing
 from jaxticket.analysis.interpolation import Recompute, Statistics
 from jaxticket.keys import derive
 from jaxticket.learners import Learner
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 STATISTICS: tuple[Statistics, ...] = get_args(Statistics)
 """Which batch statistics a network between two others has; `interpolated` first."""

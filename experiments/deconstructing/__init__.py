@@ -51,7 +51,7 @@ from jaxticket import criteria
 from jaxticket.analysis import Claim
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -50,7 +50,7 @@ from jaxticket import masks, recipes
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from rich.table import Table
 from jaxticket import masks
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 
 def by_density(

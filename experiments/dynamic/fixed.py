@@ -14,7 +14,7 @@ from jaxticket import masks, recipes
 from jaxticket.analysis import Claim, at_end, transfer_results
 from jaxticket.analysis.claims import Evidence, at_least, greater
 from jaxticket.imp import Variant
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.transfer import Renewed, Tickets, Transfer, transfer
 
 ARMS = ("ticket", "shuffle", "reinit")

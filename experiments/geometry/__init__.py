@@ -41,7 +41,7 @@ from experiments.common.report import results_tables
 from experiments.geometry import basins, jumps, paths, questions, tables
 from experiments.geometry.configuration import PRESETS, check
 from jaxticket.analysis import Claim
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,7 +25,7 @@ from jaxticket.analysis import (
     plane_through,
 )
 from jaxticket.keys import derive
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 MARGIN = 0.35
 """Beyond the three points of a plane, in their extent."""

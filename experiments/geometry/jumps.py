@@ -13,7 +13,7 @@ from jaxticket.allocate.base import keep_highest
 from jaxticket.analysis import dimension, local_dimension, loss_over, projection, prunable_share
 from jaxticket.analysis.projection import dot
 from jaxticket.keys import derive
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 ORDERS = ("smallest", "random", "largest")
 """Which weights of a layer go, by their magnitude."""

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.common.angles import angles_of
 from experiments.geometry.stages import Point, examples_of, point, stack
 from jaxticket.analysis.connectivity import barriers
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 PAIRS = {
     "ticket": (("ticket", 0), ("ticket", -1)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxticket.keys import derive, replicate_keys
 from jaxticket.population import over, populate, share
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 STARTS = {"reinit_init": "reinit", "shuffle_init": "shuffle", "oneshot_pruned": "oneshot"}
 """Before the controls train, by their arm: where they start, and for one-shot the dense network

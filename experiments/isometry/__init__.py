@@ -49,7 +49,7 @@ from jaxticket.analysis import Claim
 from jaxticket.errors import unknown
 from jaxticket.imp import Retraining, Variant
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.rewind import Action, rewind
 from jaxticket.types import Mask, Params
 

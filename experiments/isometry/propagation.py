@@ -21,7 +21,7 @@ from jaxticket.analysis import (
 from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
 from jaxticket.errors import TicketError
 from jaxticket.population import over, populate, share
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.rewind import Action
 
 STAGES = ("dense", "pruned", "restarted", "trained")

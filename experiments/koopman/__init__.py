@@ -46,7 +46,7 @@ from jaxticket.errors import TicketError
 from jaxticket.keys import derive, replicate_keys
 from jaxticket.population import over, populate
 from jaxticket.recipes import Step, make_prunable
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.trainer import Networks, Trained, trainer
 
 if TYPE_CHECKING:

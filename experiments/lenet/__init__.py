@@ -46,7 +46,7 @@ from jaxticket import recipes
 from jaxticket.arms import DEFAULT_ARMS
 from jaxticket.learners import Learner
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

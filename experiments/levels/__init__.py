@@ -49,7 +49,7 @@ from experiments.levels import exponents, flowing, measuring, verdicts
 from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from jaxticket.analysis.flow import fit_flow, magnitude_shares, untrained_masks
 from jaxticket.keys import derive, replicate_keys
 from jaxticket.population import over, populate
 from jaxticket.recipes import make_prunable
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 NULLS = ("random", "magnitude")
 """Criteria that prune the initial weights, which nothing trains."""

@@ -17,7 +17,7 @@ from jaxticket.analysis import at_end, overlap_against_chance
 from jaxticket.analysis.losses import loss_over
 from jaxticket.keys import derive
 from jaxticket.population import over, populate, share
-from jaxticket.records import Network, Result
+from jaxticket.result import Network, Result
 
 Tickets = list[list[Network]]
 """The tickets' networks, by level and replicate."""

@@ -52,7 +52,7 @@ from experiments.regurgitation.advantage import (
 from experiments.regurgitation.choices import DEFAULT, PRESETS, check
 from experiments.regurgitation.searches import beyond, variants
 from jaxticket.analysis import Claim
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

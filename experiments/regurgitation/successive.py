@@ -15,7 +15,7 @@ from experiments.common.judging import Values, judged
 from experiments.common.undefined import SUFFIX, undefined_tables
 from jaxticket.analysis import Claim
 from jaxticket.analysis.claims import Evidence, by_interval, greater
-from jaxticket.records import Network, Result
+from jaxticket.result import Network, Result
 
 ORTHOGONAL = 0.1
 """An angle this near to 1 counts as a right one, stated beforehand."""

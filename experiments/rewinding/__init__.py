@@ -56,7 +56,7 @@ from jaxticket.arms import DEFAULT_ARMS
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
-from jaxticket.records import Network, Result
+from jaxticket.result import Network, Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -57,7 +57,7 @@ from jaxticket.analysis import Claim, at_end
 from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

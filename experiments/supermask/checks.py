@@ -17,7 +17,7 @@ from jaxticket.analysis.claims import greater
 from jaxticket.imp import Variant
 from jaxticket.keys import derive, replicate_keys
 from jaxticket.population import over, populate
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 CONTROLS = {
     "ticket": "as learned",

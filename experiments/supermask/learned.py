@@ -18,7 +18,7 @@ from jaxticket.data import Dataset
 from jaxticket.imp import Variant
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.recipes import Step
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.runs import to_dataset
 from jaxticket.types import Model
 

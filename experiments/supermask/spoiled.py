@@ -11,7 +11,7 @@ from experiments.common.spoiling import HALF_COSTS, OWN, WORDS
 from experiments.supermask import learned, supermasks
 from jaxticket.analysis import Claim, at_end
 from jaxticket.analysis.claims import at_least, greater
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.runs import to_dataset
 
 

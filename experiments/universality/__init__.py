@@ -47,7 +47,7 @@ from experiments.universality.searches import beyond, make_family, names_of, one
 from experiments.universality.tables import tables
 from experiments.universality.tasks import FIRST, stack, with_optional
 from jaxticket.analysis import Claim
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from jaxticket.analysis.flow import fit_flow, flow_distances, magnitude_shares, 
 from jaxticket.imp.variants import whole
 from jaxticket.population import over, populate
 from jaxticket.recipes import make_prunable
-from jaxticket.records import Result
+from jaxticket.result import Result
 
 
 def flows(problem: Problem, result: Result, results: xarray.Dataset) -> dict[str, Any]:

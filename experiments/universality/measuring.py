@@ -15,7 +15,8 @@ from experiments.universality.searches import one_search
 from jaxticket import masks
 from jaxticket.analysis import at_early_stop, transfer_results
 from jaxticket.imp.variants import whole
-from jaxticket.records import Record, Result
+from jaxticket.records import Record
+from jaxticket.result import Result
 from jaxticket.transfer import (
     Renewed,
     Tickets,

@@ -12,7 +12,8 @@ from experiments.common.going_on import joined
 from experiments.common.searching import search_of
 from experiments.universality.searches import of_tasks, one_search
 from experiments.universality.tasks import FIRST
-from jaxticket.records import Origin, Result
+from jaxticket.records import Origin
+from jaxticket.result import Result
 from jaxticket.runs import to_dataset
 
 

@@ -25,7 +25,8 @@ from jaxticket.imp import Variant
 from jaxticket.learners import Sparse
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.recipes.learning import HYPERPARAMETERS
-from jaxticket.records import Dropped, Record, Result
+from jaxticket.records import Dropped, Record
+from jaxticket.result import Result
 from jaxticket.runs import to_dataset
 from jaxticket.transfer import Renewed, Tickets, Transfer, Transferred, transfer
 from jaxticket.types import Mask

@@ -11,7 +11,7 @@ from jaxticket.errors import TicketError
 from jaxticket.imp import Variant
 from jaxticket.learned_masks.base import is_reparametrised
 from jaxticket.learners import Sparse
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.transfer import tickets_of
 from jaxticket.types import Mask
 

@@ -16,7 +16,7 @@ from experiments.verdict.sources import masks_by_level
 from jaxticket import masks
 from jaxticket.analysis import at_early_stop, transfer_results
 from jaxticket.imp import Variant
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.transfer import Renewed, Tickets, Transfer, transfer
 
 

@@ -42,7 +42,8 @@ from jaxticket.learners.family import Family, as_family
 from jaxticket.masks.prunable import Prunable, kernels
 from jaxticket.population import Plan
 from jaxticket.protocol import Protocol
-from jaxticket.records import Memory, Result, Store
+from jaxticket.records import Memory, Store
+from jaxticket.result import Result
 from jaxticket.rewind import Action, rewind
 from jaxticket.trainer import Trainer, trainer
 from jaxticket.types import Batch, Data, Mask

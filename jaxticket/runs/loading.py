@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxticket.errors import TicketError
-from jaxticket.records import Coordinate, Dropped, Network, Record
+from jaxticket.records import Coordinate, Dropped, Record
+from jaxticket.result import Network
 from jaxticket.runs.directory import CONFIG_FORM, ENVIRONMENT_FORM, check_run
 from jaxticket.runs.json_files import read_json
 from jaxticket.runs.reader import CheckpointReader

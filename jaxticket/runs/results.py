@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxticket import masks
 from jaxticket.allocate.base import Counts
-from jaxticket.records import Dropped, Record, Result
+from jaxticket.records import Dropped, Record
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     import xarray

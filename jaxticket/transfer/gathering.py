@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from jaxticket.errors import TicketError, unknown
 from jaxticket.keys import replicate_keys
 from jaxticket.masks.basic import leaves_by_path
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.transfer.carrying import Renewed, check_arms
 from jaxticket.transfer.tickets import Ticket, Tickets
 

@@ -17,7 +17,8 @@ from jaxticket.learners.family import Family, as_family
 from jaxticket.masks.basic import leaves_by_path
 from jaxticket.population import Plan, over, populate
 from jaxticket.protocol import Protocol
-from jaxticket.records import Record, Result
+from jaxticket.records import Record
+from jaxticket.result import Result
 from jaxticket.train.network import UNWATCHED
 from jaxticket.trainer import Keeper, Networks, Trained, trainer
 from jaxticket.transfer.carrying import Renewed, carry, check_renewed

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxticket.errors import TicketError, unknown
 from jaxticket.population import to_host
-from jaxticket.records import Result
+from jaxticket.result import Result
 from jaxticket.types import Mask, ModelState, Params
 
 
