@@ -116,6 +116,14 @@ def test_notes_are_told_once(capsys):
     assert account(book).notes == ("memory: less at a time",)
 
 
+def test_notes_are_told_by_one_process_of_a_run(monkeypatch, capsys):
+    monkeypatch.setattr(ledger.hosts, "is_primary", lambda: False)
+    book = Ledger()
+    book.note("memory: less at a time")
+    assert capsys.readouterr().err == ""
+    assert account(book).notes == ("memory: less at a time",)
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_the_machine_multiplies_matrices(devices):
     assert costs.matrix_rate(Plan("map", devices)) > 1e8

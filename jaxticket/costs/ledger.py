@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from jaxticket.population import hosts
+
 PHASES = (
     *("data", "compile", "start", "train", "evaluate"),
     *("prune", "check", "checkpoint", "report", "other"),
@@ -87,14 +89,15 @@ class Ledger:
             self._within.pop()
 
     def note(self, line: str) -> None:
-        """Prints a line for people to stderr, and keeps it; once.
+        """Prints a line for people to stderr, and keeps it; once, and in one process of a run.
 
         Args:
           line: what happened.
         """
         if line not in self.notes:
             self.notes.append(line)
-            print(line, file=sys.stderr)
+            if hosts.is_primary():
+                print(line, file=sys.stderr)
 
     def _listen(self, event: str, start_time: float, end_time: float, **_: Any) -> None:
         if event.startswith("/jax/core/compile/"):

@@ -1,8 +1,5 @@
 """The run directory: one configuration, one folder, found again by its hash."""
 
-import dataclasses
-import hashlib
-import json
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +14,7 @@ from jaxticket.runs.environment import describe_environment
 from jaxticket.runs.files import SET_ASIDE, DamagedError, check_plain, set_aside
 from jaxticket.runs.json_files import as_json, read_json, write_json
 from jaxticket.runs.locking import Lock
+from jaxticket.runs.naming import run_hash, run_path, science_fields
 from jaxticket.runs.steps import Steps
 
 _PATIENCE = 60.0
@@ -53,52 +51,6 @@ def check_run(path: Path) -> None:
       >>> check_run(Path("/nonexistent"))
     """
     check_plain(path, *_OURS, _LOCK)
-
-
-def run_hash(config: Any) -> str:
-    """Hashes what a configuration changes: fields that differ from their defaults.
-
-    A field that is added later with a default moves no old run. Fields whose metadata hold
-    `{"science": False}` (where results go, how they are computed) do not count.
-
-    Args:
-      config: a frozen dataclass with defaults.
-
-    Returns:
-      Twelve hexadecimal digits.
-
-    Example:
-      >>> @dataclasses.dataclass(frozen=True)
-      ... class Config:
-      ...     levels: int = 16
-      >>> run_hash(Config()) == run_hash(Config(levels=16)) != run_hash(Config(levels=3))
-      True
-    """
-    changed = {
-        field.name: getattr(config, field.name)
-        for field in _science(config)
-        if getattr(config, field.name) != field.default
-    }
-    text = json.dumps(changed, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def run_path(experiment: str, config: Any, out: Path | None = None) -> Path:
-    """Names the folder of a run.
-
-    Args:
-      experiment: its name.
-      config: a frozen dataclass with defaults.
-      out: the folder that was asked for, if any.
-
-    Returns:
-      `out`, or `runs/<experiment>/<hash>`.
-
-    Example:
-      >>> run_path("lenet", None, Path("mine")).name
-      'mine'
-    """
-    return out or Path("runs") / experiment / run_hash(config)
 
 
 class RunDirectory:
@@ -311,7 +263,7 @@ class RunDirectory:
             self._identify(error)
             return
         mine = self._content
-        names = [field.name for field in _science(config)]
+        names = [field.name for field in science_fields(config)]
         faults = [
             f"{name} {there['config'].get(name)!r} there, {mine['config'][name]!r} now"
             for name in names
@@ -344,7 +296,3 @@ class RunDirectory:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _science(config: Any) -> list[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(config) if field.metadata.get("science", True)]
