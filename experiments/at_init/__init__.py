@@ -31,48 +31,23 @@ Presets:
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import xarray
 from rich.console import RenderableType
 
 from experiments.at_init import collapse
-from experiments.common import lottery, sweeps
+from experiments.at_init.claiming import MILD, claims
+from experiments.at_init.sources import AT_START, CORRUPTED, FOUND, ITERATIVE, variants
+from experiments.common import sweeps
 from experiments.common.configuration import Configuration, published
 from experiments.common.experiment import Experiment, Problem, run
 from jaxticket import criteria
-from jaxticket.analysis import Claim
-from jaxticket.imp import Scoring, Variant
 from jaxticket.recipes import Step
 from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ITERATIVE = "imp"
-"""The variant of iterative magnitude pruning after training."""
-
-AT_START = {
-    "random": "random",
-    "magnitude": "magnitude_at_initialization",
-    "snip": "snip",
-    "grasp": "grasp",
-    "synflow": "synflow",
-    "inverse snip": "inverse_snip",
-    "inverse grasp": "inverse_grasp",
-    "inverse synflow": "inverse_synflow",
-}
-"""What is scored at initialisation, and this library's names of the criteria."""
-
-CORRUPTED: dict[str, dict[str, Any]] = {
-    "snip on random labels": {"corruption": "labels"},
-    "snip on shuffled pixels": {"corruption": "pixels"},
-    "snip on half of the data": {"share": 0.5},
-}
-"""SNIP on spoiled examples, and how they are drawn: as many of them from half of the data."""
-
-FOUND = ("snip", "grasp", "synflow")
-"""The published criteria at initialisation, of which the claims are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,33 +107,6 @@ def check(config: Config) -> None:
     sweeps.check_known("criterion", config.emptied_by, tuple(criteria.CRITERIA))
 
 
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists the sources of masks.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each, iterative magnitude pruning first.
-    """
-    config: Config = problem.config
-    made = {name: criteria.by_name(AT_START[name]) for name in config.sources if name in AT_START}
-    scorings = {
-        name: Scoring(config.scoring_examples, **spoiled)
-        for name, spoiled in CORRUPTED.items()
-        if name in config.sources
-    }
-    on_these = made.get("snip") or criteria.snip()
-    return {
-        ITERATIVE: Variant(),
-        **{name: Variant(criterion=one, pruning="at_start") for name, one in made.items()},
-        **{
-            name: Variant(criterion=on_these, pruning="at_start", scoring=scoring)
-            for name, scoring in scorings.items()
-        },
-    }
-
-
 _MILD = (
     "nothing else was tried. At 4.7 % random pruning still reaches 77.0 %, with a wide spread over "
     "replicates; at 1.7 % it falls to 49.5 % and all three criteria are far above it."
@@ -169,59 +117,6 @@ TRIED = {
     "synflow-ticket-more-than-random-ticket-4.7": _MILD,
 }
 """What was tried of claims that failed at default size, by id; for the report."""
-
-MISSING = "Frankle et al. 2021, arXiv 2009.08576"
-SANITY = "Su et al. 2020, arXiv 2009.11094"
-MILD, SPARSE = 4.7, 1.7
-"""Densities, in percent, at which sources of masks are compared."""
-HARMLESS = 0.01
-"""What shuffling, other weights or random labels may cost and still count as no harm."""
-
-
-def claims(problem: Problem) -> list[Claim]:
-    """Lists what a run must show; decided before any run.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      The claims, exact ones first.
-    """
-    del problem
-    iterative, random = sweeps.Cell(ITERATIVE), sweeps.Cell("random")
-    order = [
-        claim
-        for percent in (MILD, SPARSE)
-        for cell in map(sweeps.Cell, FOUND)
-        for claim in (
-            sweeps.more(cell, random, percent, MISSING),
-            sweeps.more(iterative, cell, percent, MISSING),
-        )
-    ]
-    checks = [
-        claim
-        for cell in map(sweeps.Cell, FOUND)
-        for claim in (
-            sweeps.as_good(cell._replace(arm="shuffle"), cell, MILD, HARMLESS, MISSING),
-            sweeps.as_good(cell._replace(arm="reinit"), cell, MILD, HARMLESS, MISSING),
-        )
-    ]
-    hurt = [
-        sweeps.more(iterative, iterative._replace(arm=arm), MILD, MISSING)
-        for arm in ("shuffle", "reinit")
-    ]
-    inverted = [
-        sweeps.more(sweeps.Cell(name), sweeps.Cell(f"inverse {name}"), MILD, MISSING)
-        for name in ("snip", "synflow")
-    ]
-    spoiled = [
-        sweeps.as_good(sweeps.Cell(name), sweeps.Cell("snip"), MILD, HARMLESS, SANITY)
-        for name in CORRUPTED
-    ]
-    # Masks that are made before training need not be nested: SynFlow's and random ones are not.
-    nested = lottery.of_variant(lottery.nested_masks(), ITERATIVE)
-    exact = [lottery.density_schedule(), lottery.exact_zeros(), nested]
-    return [*exact, *order, *checks, *hurt, *inverted, *spoiled, *collapse.claims()]
 
 
 def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:

@@ -37,17 +37,16 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import lottery, sweeps
+from experiments.common import sweeps
 from experiments.common.configuration import Configuration
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.dynamic import changing, fixed
+from experiments.dynamic import arithmetic, changing, fixed
+from experiments.dynamic.claiming import claims
 from experiments.dynamic.rules import RULES, allocation, make_family, variants
 from jaxticket import masks, recipes
-from jaxticket.analysis import Claim
 from jaxticket.errors import TicketError
 from jaxticket.recipes import Step
 from jaxticket.result import Result
@@ -157,46 +156,6 @@ TRIED = {
 }
 """What was tried of claims that failed at default size, by id; for the report."""
 
-RIGL = "Evci et al. 2020, arXiv 1911.11134"
-HARMLESS = 0.01
-"""What other weights may cost and still count as no harm, as in `experiments.at_init`."""
-
-
-def claims(problem: Problem) -> list[Claim]:
-    """Lists what a run must show; decided before any run.
-
-    Accuracy is read after the last step, which is the same for all: equal cost.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      The claims, exact ones first.
-    """
-    found = [
-        lottery.density_schedule(),
-        lottery.exact_zeros(),
-        changing.counts_stay(),
-        changing.only_rewired_move("static"),
-    ]
-    source = RIGL
-    for percent in (100 * density for density in problem.config.densities):
-        rigl, evolved, still = (sweeps.Cell(rule, when="end") for rule in ("rigl", "set", "static"))
-        found += [
-            sweeps.as_good(rigl, evolved, percent, lottery.TOLERANCE, source),
-            sweeps.as_good(evolved, still, percent, lottery.TOLERANCE, source),
-            sweeps.more(rigl, still, percent, source),
-        ]
-    found = [claim._replace(statement=claim.statement.replace(" ticket", "")) for claim in found]
-    moving = [rule for rule in problem.config.rules if rule != fixed.STILL]
-    checks = [
-        claim
-        for level, density in enumerate(problem.config.densities)
-        for rule in moving
-        for claim in fixed.claims(rule, level, 100 * density, HARMLESS)
-    ]
-    return [*found, *checks]
-
 
 def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
     """Reads the masks that training ended with, and makes densities the levels of a rule.
@@ -215,12 +174,8 @@ def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray
     dense = masks.ones(problem.shapes, recipes.make_prunable(config))
     counts = [allocation(density).schedule(dense, 2)[1] for density in config.densities]
     results = changing.by_density(result, results, list(config.rules), counts)
-    # As `due` has it: after each `change_every` steps, before `change_until` of training.
-    changes = (round(config.change_until * problem.protocol.steps) - 1) // config.change_every
-    paid = np.array([changes if rule == "rigl" else 0 for rule in config.rules])
-    density = results["density"].values
-    extra = paid[:, None] * (2 * density + 1) / (3 * density * problem.protocol.steps)
-    results = results.assign(arithmetic=(("variant", "level"), 1 + extra))
+    cost = arithmetic.by_rule(config, problem.protocol.steps, results["density"].values)
+    results = results.assign(arithmetic=(("variant", "level"), cost))
     if set(config.rules) <= {fixed.STILL}:
         return results
     return results.assign(fixed_accuracy=fixed.trained(problem, result))
@@ -240,7 +195,7 @@ def tables(results: xarray.Dataset) -> list[RenderableType]:
         sweeps.variants_by_density(results, "ticket", "end"),
         sweeps.variants_by_density(results, "ticket"),
         *checks,
-        changing.arithmetic_table(results),
+        arithmetic.table(results),
     ]
 
 

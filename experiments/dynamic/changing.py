@@ -6,8 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 import xarray
-from rich import box
-from rich.table import Table
 
 from jaxticket import masks
 from jaxticket.analysis import Claim
@@ -133,22 +131,3 @@ def only_rewired_move(still: str) -> Claim:
         exact=True,
         test=test,
     )
-
-
-def arithmetic_table(results: xarray.Dataset) -> Table:
-    """Makes the table of what training costs, the static network's being 1.
-
-    Args:
-      results: with `arithmetic` (variant, level).
-
-    Returns:
-      A rich table.
-    """
-    table = Table(title="arithmetic of training, on kept weights alone", box=box.SIMPLE_HEAD)
-    table.add_column("variant")
-    for density in results["density"].values[0]:
-        table.add_column(f"{density:.1%}", justify="right")
-    for name in results["variant"].values:
-        values = results["arithmetic"].sel(variant=name).values
-        table.add_row(str(name), *(f"{value:.3f}" for value in values))
-    return table

@@ -31,9 +31,7 @@ OrthP, and rates of 0.01 and 0.001 equally good from there.
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import xarray
 from rich.console import RenderableType
@@ -41,26 +39,17 @@ from rich.console import RenderableType
 from experiments.common import lottery, sweeps
 from experiments.common.configuration import Configuration
 from experiments.common.experiment import Experiment, Problem, run
-from experiments.isometry import propagation
-from experiments.isometry.neurons import incoming_norms, neurons
-from jaxticket import isometry, masks, prune
+from experiments.isometry import claiming, propagation
+from experiments.isometry.searches import GAINS, variants
 from jaxticket.allocate.rates import check_rate
 from jaxticket.analysis import Claim
 from jaxticket.errors import unknown
-from jaxticket.imp import Retraining, Variant
 from jaxticket.recipes import Step
 from jaxticket.result import Result
-from jaxticket.rewind import Action, rewind
-from jaxticket.types import Mask, Params
+from jaxticket.rewind import rewind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-GAINS = {"linear_mlp_7": 1.0, "mlp_7": isometry.RELU_GAIN}
-"""The gain of OrthP, by network."""
-
-RATES: dict[str, Retraining] = {"small": "fine_tuning", "large": "learning_rate"}
-"""The schedule's last rate, or all of it once more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,56 +126,7 @@ def check(config: Config) -> None:
     propagation.check_examples(config.examples)
 
 
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists the combinations of rate, weights and share.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each.
-    """
-    config: Config = problem.config
-    orthogonal = orthogonalizing(GAINS[config.model])
-    actions: dict[str, Action] = {"inherited": rewind, "orthogonal": orthogonal}
-    allocations = {share: neurons(share) for share in config.shares}
-    criterion = incoming_norms()
-    return {
-        _name(rate, weights, share): Variant(
-            allocation=allocations[share],
-            criterion=criterion,
-            retraining=RATES[rate],
-            action=actions[weights],
-        )
-        for share, weights, rate in itertools.product(config.shares, actions, RATES)
-    }
-
-
-def _name(rate: str, weights: str, share: float) -> str:
-    return f"{share:g} {weights}, {rate} rate"
-
-
-@functools.cache
-def orthogonalizing(gain: float) -> Action:
-    """Makes OrthP of a gain an action.
-
-    Args:
-      gain: of every layer.
-
-    Returns:
-      The action, the same one for the same gain.
-    """
-
-    def act(key: Any, initial: Params, fresh: Params, mask: Mask) -> Params:
-        del key, fresh
-        return isometry.orthogonalize(initial, mask, gain=gain)
-
-    return act
-
-
 WANG = "Wang et al. 2021, arXiv 2105.05916"
-CLOSED = 0.02
-"""Below this difference of accuracies the gap counts as closed, stated beforehand."""
 
 
 def claims(problem: Problem) -> list[Claim]:
@@ -200,35 +140,11 @@ def claims(problem: Problem) -> list[Claim]:
     """
     config: Config = problem.config
     linear = config.model == "linear_mlp_7"
-    of_each = [claim for share in config.shares for claim in _of_share(problem, share)]
-    exact = [propagation.isometries(WANG), *([propagation.exactly_one(WANG)] if linear else [])]
-    return [*lottery.exact_claims(), *exact, *of_each]
-
-
-def _of_share(problem: Problem, share: float) -> list[Claim]:
-    percent = _percent(problem, share)
-    cell: Callable[..., sweeps.Cell] = lambda rate, weights: (  # noqa: E731
-        sweeps.Cell(_name(rate, weights, share), when="end")
-    )
-    small, large = (cell(rate, "inherited") for rate in RATES)
-    small_orthogonal, large_orthogonal = (cell(rate, "orthogonal") for rate in RATES)
-    names = [one.variant for one in (small, large, small_orthogonal)]
-    return [
-        propagation.collapses(names[0], WANG),
-        propagation.restored(names[2], WANG),
-        propagation.comes_back_faster(names[1], names[0], WANG),
-        sweeps.more(large, small, percent, WANG),
-        sweeps.more(small_orthogonal, small, percent, WANG),
-        propagation.gap_closes(large, small, large_orthogonal, small_orthogonal, percent, WANG),
-        propagation.alike(large_orthogonal, small_orthogonal, percent, CLOSED, WANG),
+    of_each = [
+        claim for share in config.shares for claim in claiming.of_share(problem, share, WANG)
     ]
-
-
-def _percent(problem: Problem, share: float) -> float:
-    """Gives the density of the first pruning, in percent of all weights."""
-    dense = masks.ones(problem.shapes)
-    kept = prune.schedule(neurons(share), dense, 2)[1]
-    return round(100 * sum(kept.values()) / sum(masks.sizes(dense).values()), 1)
+    exact = [claiming.isometries(WANG), *([claiming.exactly_one(WANG)] if linear else [])]
+    return [*lottery.exact_claims(), *exact, *of_each]
 
 
 def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:

@@ -1,6 +1,6 @@
-"""Claims and tables about signal propagation: singular values of Jacobians, stage by stage."""
+"""Signal propagation, measured and shown: singular values of Jacobians, stage by stage."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,15 +10,8 @@ import xarray
 from rich import box
 from rich.table import Table
 
-from experiments.common.judging import judged
-from experiments.common.sweeps import Cell
 from jaxticket import masks
-from jaxticket.analysis import (
-    Claim,
-    jacobian_singular_values,
-    jacobian_summary,
-)
-from jaxticket.analysis.claims import Evidence, by_interval, greater, not_computable
+from jaxticket.analysis import jacobian_singular_values, jacobian_summary
 from jaxticket.errors import TicketError
 from jaxticket.population import over, populate, share
 from jaxticket.result import Result
@@ -27,9 +20,6 @@ from jaxticket.rewind import Action
 STAGES = ("dense", "pruned", "restarted", "trained")
 """The trained dense network; without what the first pruning takes; what is trained again, before
 that and after it."""
-
-EXACT = 1e-3
-"""How far singular values in float32 may be from what they are by construction, relatively."""
 
 
 def check_examples(number: int) -> None:
@@ -63,24 +53,13 @@ def measured(
     """
     if result.levels < 2:
         return {}
-    objective = problem.family({}).objective
-    few = jax.tree.map(lambda leaf: leaf[: problem.config.examples], problem.dataset.test)
-    inputs = share(jax.device_get(objective.prepare(jax.tree.map(jnp.asarray, few))), problem.plan)
     networks = [
         stages(result, name, replicate, actions[name])
         for name in result.variants
         for replicate in range(result.replicates)
     ]
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(one for one, _ in networks))
-
-    def one(network: Any, inputs: Any) -> Any:
-        params, model_state = network
-        values = jacobian_singular_values(objective.apply, params, model_state, inputs)
-        return jacobian_summary(values)
-
-    run = populate(one, problem.plan)
-    size = problem.plan.padded(problem.plan.devices)
-    found: Any = over(lambda own, number: run(own, inputs, number=number), size)(together)
+    found = _summaries(problem, together)
     shape = len(result.variants), result.replicates, len(STAGES)
     laid = lambda values: np.moveaxis(values.reshape(*shape, *values.shape[1:]), 1, 2)  # noqa: E731
     dims = ("variant", "stage", "replicate")
@@ -92,6 +71,22 @@ def measured(
         "matrix_error": (("variant", "replicate"), np.reshape(errors, shape[:2])),
         "stage": ("stage", list(STAGES)),
     }
+
+
+def _summaries(problem: Any, networks: Any) -> Any:
+    """Gives what `jacobian_summary` says of every network, with the networks along axis 0."""
+    objective = problem.family({}).objective
+    few = jax.tree.map(lambda leaf: leaf[: problem.config.examples], problem.dataset.test)
+    inputs = share(jax.device_get(objective.prepare(jax.tree.map(jnp.asarray, few))), problem.plan)
+
+    def one(network: Any, inputs: Any) -> Any:
+        params, model_state = network
+        values = jacobian_singular_values(objective.apply, params, model_state, inputs)
+        return jacobian_summary(values)
+
+    run = populate(one, problem.plan)
+    size = problem.plan.padded(problem.plan.devices)
+    return over(lambda own, number: run(own, inputs, number=number), size)(networks)
 
 
 def stages(result: Result, name: str, replicate: int, action: Action) -> Any:
@@ -140,146 +135,6 @@ def _prunable(params: Any, mask: Any) -> list[Any]:
     return jax.tree.leaves(jax.tree.map(lambda p, m: None if m is None else p, params, mask))
 
 
-def _orthogonal(values: xarray.DataArray) -> xarray.DataArray:
-    return values.sel(variant=[name for name in values["variant"].values if "orthogonal" in name])
-
-
-def isometries(source: str) -> Claim:
-    """Claims that OrthP makes every remaining matrix an isometry."""
-    return _exact(
-        "orthogonalized-matrices",
-        "all singular values of every remaining matrix are the gain after OrthP",
-        source,
-        lambda results: _orthogonal(results["matrix_error"]),
-    )
-
-
-def exactly_one(source: str) -> Claim:
-    """Claims that a linear network of isometries has Jacobians whose singular values are all 1."""
-
-    def error(results: xarray.Dataset) -> xarray.DataArray:
-        return abs(_orthogonal(results["spectrum"]).sel(stage="restarted") - 1)
-
-    statement = "all singular values of the linear network's Jacobian are 1 after OrthP"
-    return _exact("linear-network-isometry", statement, source, error)
-
-
-def _exact(
-    name: str, statement: str, source: str, error: Callable[[xarray.Dataset], xarray.DataArray]
-) -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        if "matrix_error" not in results:
-            return not_computable("needs two levels")
-        largest = float(error(results).max())
-        return Evidence(largest, None, largest < EXACT)
-
-    expected = f"largest relative error below {EXACT:g}"
-    return Claim(name, statement, source, expected, exact=True, test=test)
-
-
-def collapses(variant: str, source: str) -> Claim:
-    """Claims that pruning makes the mean singular value ten times smaller, and more."""
-    return _logarithms(
-        f"singular-values-collapse-{_slug(variant)}",
-        f"{_share(variant)}: pruning lowers the mean singular value more than ten times",
-        source,
-        "95 % interval of log10(dense / pruned) above 1",
-        lambda log: greater(log(variant, "dense") - log(variant, "pruned") - 1),
-    )
-
-
-def restored(variant: str, source: str) -> Claim:
-    """Claims that the mean singular value is about 1 after OrthP."""
-
-    def judge(log: Callable[[str, str], np.ndarray]) -> Evidence:
-        return by_interval(log(variant, "restarted"), lambda one: abs(one.mean) <= 0.3)
-
-    return _logarithms(
-        f"orthogonalization-restores-{_slug(variant)}",
-        f"{_share(variant)}: after OrthP the mean singular value is about 1",
-        source,
-        "mean log10 within ±0.3",
-        judge,
-    )
-
-
-def comes_back_faster(large: str, small: str, source: str) -> Claim:
-    """Claims that the large rate leaves larger singular values than the small one."""
-    return _logarithms(
-        f"large-rate-restores-{_slug(large)}",
-        f"{_share(large)}: without OrthP, the large rate trains the mean singular value up further",
-        source,
-        "95 % interval of log10(large / small) above 0",
-        lambda log: greater(log(large, "trained") - log(small, "trained")),
-    )
-
-
-def _logarithms(
-    name: str,
-    statement: str,
-    source: str,
-    expected: str,
-    judge: Callable[[Callable[[str, str], np.ndarray]], Evidence],
-) -> Claim:
-    def test(results: xarray.Dataset) -> Evidence:
-        if "mean_singular_value" not in results:
-            return not_computable("needs two levels")
-        means = results["mean_singular_value"]
-        return judge(lambda name, stage: np.log10(means.sel(variant=name, stage=stage).values))
-
-    return Claim(name, statement, source, expected, exact=False, test=test)
-
-
-def gap_closes(
-    large: Cell, small: Cell, large_after: Cell, small_after: Cell, percent: float, source: str
-) -> Claim:
-    """Claims that OrthP makes the gap between the rates smaller."""
-
-    def judge(*found: np.ndarray) -> Evidence:
-        at_large, at_small, at_large_after, at_small_after = found
-        return greater(np.abs(at_large - at_small) - np.abs(at_large_after - at_small_after))
-
-    return _accuracies(
-        f"gap-narrows-{_slug(large.variant)}",
-        f"{_share(large.variant)}: the rates' gap in accuracy is smaller with OrthP than without",
-        source,
-        "95 % interval of the difference of gaps above 0",
-        (large, small, large_after, small_after),
-        percent,
-        judge,
-    )
-
-
-def alike(large: Cell, small: Cell, percent: float, tolerance: float, source: str) -> Claim:
-    """Claims that two rates are as accurate as each other, to a tolerance stated first."""
-
-    def judge(at_large: np.ndarray, at_small: np.ndarray) -> Evidence:
-        return by_interval(at_large - at_small, lambda one: abs(one.mean) <= tolerance)
-
-    return _accuracies(
-        f"gap-closed-{_slug(large.variant)}",
-        f"{_share(large.variant)}: with OrthP large and small rate are as accurate as each other",
-        source,
-        f"mean difference within ±{tolerance:.0%}",
-        (large, small),
-        percent,
-        judge,
-    )
-
-
-def _accuracies(
-    name: str,
-    statement: str,
-    source: str,
-    expected: str,
-    cells: tuple[Cell, ...],
-    percent: float,
-    judge: Callable[..., Evidence],
-) -> Claim:
-    test = judged(judge, *(cell.at(percent) for cell in cells))
-    return Claim(name, statement, source, expected, exact=False, test=test)
-
-
 def tables(results: xarray.Dataset) -> list[Table]:
     """Makes the tables of mean singular values and condition numbers, a column a stage.
 
@@ -309,11 +164,3 @@ def _table(title: str, values: xarray.DataArray) -> Table:
         row = values.sel(variant=name).median("replicate")
         table.add_row(str(name), *(f" {float(row.sel(stage=stage)):.3g}" for stage in STAGES))
     return table
-
-
-def _share(variant: str) -> str:
-    return f"{float(variant.split()[0]):.0%} of neurons pruned"
-
-
-def _slug(variant: str) -> str:
-    return variant.split()[0]
