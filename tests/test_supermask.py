@@ -65,7 +65,7 @@ def test_the_inverted_mask_is_evaluated_over_the_same_weights():
         variants=("half", "half"),
         replicates=(0, 1),
     )
-    result = types.SimpleNamespace(records=[record], replicates=2)
+    result = types.SimpleNamespace(tickets=lambda level: record, replicates=2)
     accuracy = checks.accuracy(problem, result, variants)
     place = list(checks.CONTROLS).index("inverted")
     for replicate in range(2):

@@ -37,26 +37,23 @@ the network beside each such number: the default's is another, and smaller.
 
 import dataclasses
 import functools
-import itertools
 from typing import TYPE_CHECKING
 
-import jax
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import instability, lottery, sweeps
+from experiments.common import instability, sweeps
 from experiments.common.configuration import published
-from experiments.common.experiment import Experiment, Problem, run
-from experiments.common.undefined import SUFFIX, undefined_tables
+from experiments.common.experiment import Experiment, run
+from experiments.common.undefined import undefined_tables
 from experiments.common.unstable import Unstable
-from experiments.common.warming import without_warmup
-from experiments.rewinding.paper import PAPER
-from jaxticket.analysis import Claim
+from experiments.rewinding.claiming import claims
+from experiments.rewinding.measuring import measure
+from experiments.rewinding.searches import variants
 from jaxticket.arms import DEFAULT_ARMS
 from jaxticket.errors import TicketError
-from jaxticket.imp import Variant
 from jaxticket.recipes import Step
-from jaxticket.result import Network, Result
+from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,35 +137,6 @@ def check(config: Config) -> None:
         raise TicketError(f"--points: got {config.points}, expected at least 2")
 
 
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists the steps k.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each.
-    """
-    config: Config = problem.config
-    plain, moments = (
-        sorted(step.at(problem.steps_an_epoch) for step in steps)
-        for steps in (config.rewind_steps, config.moments_steps)
-    )
-    if len(set(plain)) < len(plain):
-        raise TicketError(
-            f"--rewind-steps: got {', '.join(map(str, config.rewind_steps))}, which are the steps "
-            f"{plain}, expected different ones"
-        )
-    chosen = {_name(k): Variant(rewind_step=k) for k in plain} | {
-        f"{_name(k)} with moments": Variant(rewind_step=k, rewind_moments=True) for k in moments
-    }
-    return without_warmup(problem, chosen)
-
-
-def _name(step: int) -> str:
-    return f"k = {step:,}"
-
-
 TRIED = {
     "ticket-stable-k-200-4": (
         "at the seeds 0 and 1 with five replicates; later k were not tried at this length of "
@@ -180,101 +148,6 @@ TRIED = {
     ),
 }
 """What was tried of claims that failed at default size, by id; for the report."""
-
-LMC = "Frankle et al. 2020, arXiv 1912.05671"
-MATCHING = 0.002
-"""What counts as the dense network's accuracy, stated beforehand by the paper: 0.2 points."""
-SPARSE = {"paper": 16.8, "paper_vgg_16": 1.5}
-"""The densities, in percent, at which steps are compared, by preset: those of the paper."""
-
-
-def claims(problem: Problem) -> list[Claim]:
-    """Lists what a run must show; decided before any run.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      The claims, exact ones first.
-    """
-    first, *_, last = (name for name in variants(problem) if "moments" not in name)
-    early, late = sweeps.Cell(first), sweeps.Cell(last)
-    dense = late._replace(dense=True)
-    sparse = SPARSE.get(problem.config.preset, 4.0)
-    paper = PAPER["vgg" if problem.config.model.startswith("vgg") else "resnet"]
-    if_unstable = lambda claim: instability.if_unstable(claim, first)  # noqa: E731
-    of_dense, of_tickets = (f"{LMC}, section {number}" for number in (3, 4))
-    return [
-        *lottery.exact_claims(),
-        instability.dense_unstable(first, of_dense)._replace(paper=paper.unstable),
-        instability.dense_stable(last, of_dense)._replace(paper=paper.dense),
-        instability.falls(first, last, of_dense),
-        *_moments(problem, sparse),
-        *map(
-            if_unstable,
-            (
-                sweeps.as_good(late, dense, sparse, MATCHING, of_tickets, paper.matching),
-                sweeps.more(dense, early, sparse, of_tickets, paper.first),
-                sweeps.more(late, early, sparse, of_tickets),
-                # Reinit trains from step 0 on whatever k is, and so for all steps only at k = 0.
-                sweeps.more(late, early._replace(arm="reinit"), sparse, of_tickets),
-                sweeps.more(late, late._replace(arm="shuffle"), sparse, of_tickets, paper.alone),
-                instability.ticket_stable(last, sparse, of_tickets)._replace(paper=paper.ticket),
-                instability.explains_the_gap(of_tickets),
-            ),
-        ),
-    ]
-
-
-def _moments(problem: Problem, percent: float) -> list[Claim]:
-    """Claims that it makes no difference whether the optimizer's moments are rewound too."""
-    steps = [step.at(problem.steps_an_epoch) for step in problem.config.moments_steps]
-    plain = problem.config.rewind_steps
-    compared = sorted(set(steps) & {step.at(problem.steps_an_epoch) for step in plain})
-    source = "this project's own question; 1912.05671 does not say what becomes of momentum"
-    return [
-        sweeps.unchanged(
-            sweeps.Cell(f"{_name(k)} with moments"), sweeps.Cell(_name(k)), percent, 0.01, source
-        )
-        for k in compared
-    ]
-
-
-def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
-    """Adds the instability of dense networks (level 0) and of tickets.
-
-    Args:
-      problem: what is run.
-      result: the networks.
-      results: their curves.
-
-    Returns:
-      The results with `instability` (variant, level, replicate), errors as fractions, and
-      `instability_undefined_at`, α, where the loss of a pair is first not finite.
-    """
-    learner = problem.family({})
-    state = learner.init(jax.random.key(problem.config.seed))
-    sizes = (len(result.variants), result.levels, result.replicates)
-    places = itertools.product(result.variants, range(result.levels), range(result.replicates))
-    pairs = [_pair(result, *place) for place in places]
-    found = instability.barriers_between(learner, state, pairs, problem, problem.config.points)
-    dimensions = ("variant", "level", "replicate")
-    return results.assign(
-        {
-            f"instability{suffix}": (dimensions, values.reshape(sizes))
-            for suffix, values in zip(("", SUFFIX), found, strict=True)
-        }
-    )
-
-
-def _pair(result: Result, name: str, level: int, replicate: int) -> tuple[Network, Network]:
-    """Gives two networks that differ in the order of their data alone; dense ones at level 0."""
-    if level == 0:
-        networks = (result.network("dense", n, replicate, name) for n in (1, 2))
-    else:
-        networks = (result.network(arm, level, replicate, name) for arm in ("ticket", "copy"))
-    first, second = networks
-    return first, second
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:

@@ -41,21 +41,20 @@ large_final_same_sign.
 
 import dataclasses
 import functools
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import lottery, sweeps
+from experiments.common import sweeps
 from experiments.common.configuration import Configuration, published
-from experiments.common.experiment import Experiment, Problem, run
+from experiments.common.experiment import Experiment, run
 from experiments.common.spoiling import SPOILED
 from experiments.supermask import checks, learned, spoiled, supermasks
-from jaxticket.analysis import Claim, at_end
+from experiments.supermask.claiming import claims
+from experiments.supermask.measuring import measure
 from jaxticket.errors import TicketError
-from jaxticket.imp import Variant
 from jaxticket.recipes import Step
 from jaxticket.result import Result
 
@@ -153,19 +152,6 @@ def check(config: Config) -> None:
         )
 
 
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists kinds of weights and shares.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each.
-    """
-    pairs = itertools.product(learned.WEIGHTS, sorted(problem.config.densities))
-    return {f"{kind} {density:.1%}": learned.make_variant(kind, density) for kind, density in pairs}
-
-
 TRIED = {
     "signed-constant-50-more-than-90": (
         "the fall after the peak is there (81.6 % to 80.4 %) and within the spread of five "
@@ -174,119 +160,6 @@ TRIED = {
     ),
 }
 """What was tried of claims that failed at default size, by id; for the report."""
-
-RAMANUJAN = "Ramanujan et al. 2020, arXiv 1911.13299"
-ZHOU = "Zhou et al. 2019, arXiv 1905.01067, section 5"
-ENDS, LOW, HIGH = (0.002, 1.0), 0.03, 0.9
-"""Shares as good as guessing, and those between which the best must lie."""
-
-
-def claims(problem: Problem) -> list[Claim]:
-    """Lists what a run must show; decided before any run.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      The claims, exact ones first.
-    """
-    config: Config = problem.config
-    chance = 1 / problem.dataset.classes
-    widths = sorted((config.width, *config.widths))
-    kaiming, signed = learned.WEIGHTS
-    same_sign, best = supermasks.untrained(learned.TRAINED[0]), supermasks.best(signed)
-    curve, kinds, wide = (f"{RAMANUJAN}, section 4.{n} (unverified)" for n in (2, 4, 3))
-    return [
-        *lottery.exact_claims(),
-        *_exact_claims(),
-        *(
-            claim
-            for k in learned.WEIGHTS
-            for claim in supermasks.inverted_u(k, LOW, learned.MIDDLE, HIGH, curve)
-        ),
-        *(
-            supermasks.chance_at(kind, end, chance, 0.1, curve)
-            for kind, end in itertools.product(learned.WEIGHTS, ENDS)
-        ),
-        *(
-            supermasks.kinds_as_good(signed, kaiming, share, kinds)
-            for share in (0.3, learned.MIDDLE)
-        ),
-        *(
-            supermasks.wider_as_good(kind, more, less, wide)
-            for kind in learned.WEIGHTS
-            for less, more in itertools.pairwise(widths)
-        ),
-        supermasks.far_above(best, f"the best mask over {signed}", 0.8, RAMANUJAN, "none"),
-        supermasks.far_above(same_sign, learned.TRAINED[0], 3 * chance, ZHOU, "86 % on MNIST"),
-        supermasks.more(best, f"the best mask over {signed}", same_sign, learned.TRAINED[0], ZHOU),
-        *(claim for kind in learned.WEIGHTS for claim in checks.claims(kind, learned.MIDDLE)),
-        *(
-            claim
-            for kind in learned.WEIGHTS
-            for claim in spoiled.claims(kind, learned.MIDDLE, config.spoiled)
-        ),
-    ]
-
-
-def _exact_claims() -> list[Claim]:
-    return [
-        supermasks.none_of(
-            "wrong_counts",
-            "masks-keep-their-share",
-            "every learned mask keeps exactly its share of every layer, by its scores",
-            "contract 2",
-        ),
-        supermasks.none_of(
-            "moved_weights",
-            "weights-never-move",
-            "frozen weights after training are those before it, to the bit",
-            f"{RAMANUJAN}, section 3",
-        ),
-    ]
-
-
-def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
-    """Adds accuracies by share and width, of checks and of a trained network; counts mistakes.
-
-    Args:
-      problem: what is run.
-      result: the networks.
-      results: their curves.
-
-    Returns:
-      The results with `share_accuracy`, `width_accuracy`, `untrained_accuracy`, `check_accuracy`,
-      `wrong_counts` and `moved_weights`; with spoiled data also `spoiled_accuracy`.
-    """
-    config: Config = problem.config
-    shares, kinds = sorted(config.densities), list(learned.WEIGHTS)
-    ends = at_end(results, "test_accuracy").sel(arm="ticket", level=0)
-    by_share = ends.values.reshape(len(kinds), len(shares), config.replicates)
-    widths = sorted((config.width, *config.widths))
-    known = (
-        {config.width: by_share[:, shares.index(learned.MIDDLE)]}
-        if learned.MIDDLE in shares
-        else {}
-    )
-    by_width = [known[w] if w in known else learned.of_width(problem, w) for w in widths]
-    untrained = learned.untrained(problem)
-    checked = checks.accuracy(problem, result, variants(problem))
-    checked = checked.reshape(len(kinds), len(shares), len(checks.CONTROLS), config.replicates)
-    found = results.assign(
-        share_accuracy=(("weights", "share", "replicate"), by_share),
-        width_accuracy=(("width", "weights", "replicate"), np.stack(by_width)),
-        untrained_accuracy=(("criterion", "replicate"), untrained),
-        check_accuracy=(("weights", "share", "control", "replicate"), checked),
-        wrong_counts=learned.wrong_counts(problem, result, variants(problem)),
-        moved_weights=learned.moved_weights(result),
-    ).assign_coords(
-        weights=kinds,
-        share=shares,
-        width=widths,
-        criterion=list(learned.TRAINED),
-        control=list(checks.CONTROLS),
-    )
-    return spoiled.measured(problem, found)
 
 
 def tables(results: xarray.Dataset) -> list[RenderableType]:
@@ -323,7 +196,7 @@ EXPERIMENT = Experiment(
     PRESETS,
     claims,
     draw,
-    variants,
+    learned.variants,
     check,
     tables,
     measure,

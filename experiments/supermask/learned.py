@@ -81,6 +81,19 @@ def make_variant(kind: str, density: float) -> Variant:
     return Variant({"density": float(density), "signed_constant": WEIGHTS[kind]})
 
 
+def variants(problem: Problem) -> dict[str, Variant]:
+    """Lists kinds of weights and shares.
+
+    Args:
+      problem: what is run.
+
+    Returns:
+      A variant each.
+    """
+    pairs = itertools.product(WEIGHTS, sorted(problem.config.densities))
+    return {f"{kind} {density:.1%}": make_variant(kind, density) for kind, density in pairs}
+
+
 def mask_at(density: Any, params: Any, model_state: Any) -> Any:
     """Gives the mask of a network at the density at which it was learned.
 

@@ -32,34 +32,22 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
-import jax
-import numpy as np
 import xarray
 from rich.console import RenderableType
 
-from experiments.common import besides, lottery, sweeps
-from experiments.common.command_line import run_main
+from experiments.common import sweeps
 from experiments.common.configuration import Configuration, published
-from experiments.common.experiment import Experiment, Problem, run
+from experiments.common.experiment import Experiment, run
 from experiments.common.report import results_tables
-from experiments.common.warming import without_warmup
-from jaxticket.analysis import Claim
-from jaxticket.analysis.claims import Evidence
+from experiments.retraining.claiming import claims
+from experiments.retraining.identities import measure
+from experiments.retraining.ways import WAYS, variants
 from jaxticket.errors import TicketError, unknown
-from jaxticket.imp import Retraining, Variant
-from jaxticket.population import Plan
 from jaxticket.recipes import Step
 from jaxticket.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-WAYS: dict[str, Retraining] = {
-    "weight rewinding": "weights",
-    "rate rewinding": "learning_rate",
-    "fine-tuning": "fine_tuning",
-}
-"""The ways of retraining, as figures name them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,138 +126,6 @@ def check(config: Config) -> None:
         )
 
 
-def variants(problem: Problem) -> dict[str, Variant]:
-    """Lists the ways of retraining.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      A variant each.
-    """
-    chosen = problem.config.retrainings
-    ways = {name: Variant(retraining=way) for name, way in WAYS.items() if way in chosen}
-    # Reinit trains from k on as well; only here does it train as long as a network of its own.
-    ways[FROM_ZERO] = Variant(rewind_step=0, retraining="weights")
-    return without_warmup(problem, ways)
-
-
-FROM_ZERO = "weight rewinding to 0"
-"""Iterative magnitude pruning as it first was, for a reinit that is trained in full."""
-
-
-RENDA = "Renda et al. 2020, arXiv 2003.02389, section 4"
-
-
-_BETTER = "more accurate (abstract, without a number)"
-PAPER = {
-    "weight rewinding": _BETTER,
-    "rate rewinding": f"{_BETTER}; nothing lost with 5.96 times fewer weights, ResNet-50 on "
-    "ImageNet, unverified",
-}
-"""What the paper says of both ways of rewinding against fine-tuning."""
-
-REPRODUCED = "less accurate at low sparsity, Wide ResNets on CIFAR-10 (2109.09670)"
-"""What a reproduction says of rate rewinding against weight rewinding."""
-
-
-def claims(problem: Problem) -> list[Claim]:
-    """Lists what a run must show; decided before any run.
-
-    Args:
-      problem: what is run.
-
-    Returns:
-      The claims, exact ones first.
-    """
-    del problem
-    weights, rate, fine = (sweeps.Cell(name, when="end") for name in WAYS)
-    early = [cell._replace(when="early_stop") for cell in (weights, rate, fine)]
-    of_each = [
-        claim
-        for percent in DENSITIES
-        for claim in (
-            sweeps.more(weights, fine, percent, RENDA, PAPER[weights.variant]),
-            sweeps.more(rate, fine, percent, RENDA, PAPER[rate.variant]),
-        )
-    ]
-    return [
-        *lottery.exact_claims(),
-        _identities(),
-        *of_each,
-        *(sweeps.more(one, early[2], SPARSE, RENDA, PAPER[one.variant]) for one in early[:2]),
-        sweeps.as_good(rate, weights, SPARSE, 0.005, RENDA, REPRODUCED),
-        sweeps.more(weights, sweeps.Cell(FROM_ZERO, "reinit", "end"), SPARSE, RENDA),
-    ]
-
-
-DENSITIES = (13.1, 4.7)
-"""In percent, at which the ways are compared after training."""
-
-SPARSE = DENSITIES[-1]
-
-
-def _identities() -> Claim:
-    return Claim(
-        "identities-under-a-constant-rate",
-        "under a constant rate, rate rewinding is fine-tuning, and weight rewinding to step 0 is "
-        "iterative magnitude pruning",
-        "definitions of 2003.02389, section 2; arithmetic",
-        "0 trained weights that differ by a bit",
-        exact=True,
-        test=lambda results: _none_differ(results),
-    )
-
-
-def _none_differ(results: xarray.Dataset) -> Evidence:
-    wrong = int(results["identity_differences"])
-    return Evidence(float(wrong), None, wrong == 0)
-
-
-def measure(problem: Problem, result: Result, results: xarray.Dataset) -> xarray.Dataset:
-    """Adds what a small search under a constant rate finds: how many weights differ.
-
-    Args:
-      problem: what is run.
-      result: unused.
-      results: of the run.
-
-    Returns:
-      The results with `identity_differences`.
-    """
-    del result
-    start, replicates = Step.iterations(0), 2
-    config = dataclasses.replace(
-        problem.config,
-        levels=2,
-        replicates=replicates,
-        arms=("ticket", "rewound"),
-        schedule="constant",
-        drops=(),
-        steps=Step.iterations(40),
-        warmup=start,
-        rewind_step=start,
-        rewind_moments=False,
-        criterion="magnitude",
-        pruning="iterative",
-    )
-    ways = {way: Variant(retraining=way) for way in WAYS.values()}
-    small = besides.with_config(problem, config)._replace(variants=ways)
-    # Identities of bits, which the programs of other plans need not give.
-    swept, wrong = besides.search(small._replace(plan=Plan("map"))), 0
-    for replicate in range(replicates):
-        of = {way: swept.network("ticket", 1, replicate, way).params for way in ways}
-        wrong += _differences(of["learning_rate"], of["fine_tuning"])
-        rewound = swept.network("rewound", 1, replicate, "weights").params
-        wrong += _differences(of["weights"], rewound)
-    return results.assign(identity_differences=wrong)
-
-
-def _differences(first: object, second: object) -> int:
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return sum(int(np.sum(one != other)) for one, other in pairs)
-
-
 def tables(results: xarray.Dataset) -> list[RenderableType]:
     """Makes the tables: ways against densities, and each way's arms.
 
@@ -308,6 +164,3 @@ EXPERIMENT = Experiment(
 
 main = functools.partial(run, EXPERIMENT)
 """`main(arguments=None, console=None) -> exit code`."""
-
-if __name__ == "__main__":
-    run_main(main)
