@@ -47,7 +47,10 @@ class Result(NamedTuple):
 
     @property
     def origin(self) -> Origin:
-        """Initial weights and rewound states, of all replicates of all variants."""
+        """Initial weights and rewound states, of all replicates of all variants.
+
+        Of several groups they are put together in memory, each time anew.
+        """
         return _in_order(self.origins, len(self.schedules))
 
     @property
@@ -108,8 +111,13 @@ class Result(NamedTuple):
 
         Returns:
           One record, variant by variant.
+
+        Raises:
+          TicketError: if there is no such level.
         """
         own = [r for r in self.records if r.arms[0] == "ticket" and r.levels[0] == level]
+        if sum(len(record.arms) for record in own) < self.replicates * len(self.schedules):
+            raise TicketError(f"level: got {level}, expected 0 to {self.levels - 1} ")
         own.sort(key=lambda record: record.replicates[0])
         # Where an earlier process dropped those of one group.
         dropped = [r.params for r in own if isinstance(r.params, Dropped)]
@@ -161,7 +169,8 @@ def _in_order(groups: Sequence[Any], variants: int) -> Any:
             return leaves[0]
         # NumPy has no typed keys.
         library = np if isinstance(leaves[0], np.ndarray) else jnp
-        parts = [leaf.reshape(variants, -1, *leaf.shape[1:]) for leaf in leaves]
-        return library.concatenate(parts, axis=1).reshape(-1, *leaves[0].shape[1:])
+        shape, number = leaves[0].shape[1:], sum(len(leaf) for leaf in leaves)
+        parts = [leaf.reshape(variants, len(leaf) // variants, *shape) for leaf in leaves]
+        return library.concatenate(parts, axis=1).reshape(number, *shape)
 
     return jax.tree.map(together, *groups)

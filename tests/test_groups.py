@@ -2,6 +2,7 @@
 
 import functools
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import cases
 import jax
@@ -12,9 +13,10 @@ import xarray
 from test_runs import StopAfter
 from test_sweeps import VARIANTS, family
 
-from jaxticket import Plan, TicketError, runs
+from experiments.common.going_on import Begun
+from jaxticket import Plan, TicketError, result, runs
 from jaxticket.costs import Ledger
-from jaxticket.imp import groups
+from jaxticket.imp import groups, lineages
 from jaxticket.imp.groups import replicates_together
 from jaxticket.imp.lineages import Lineages
 from jaxticket.imp.setup import Setup
@@ -77,8 +79,26 @@ def test_repelled_tickets_are_the_same_by_groups():
     assert_same(search(repulsion=0.3), search(repulsion=0.3, together=2))
 
 
+class State(NamedTuple):
+    params: Any
+
+
+def test_what_is_kept_of_dense_training_and_what_repels_takes_memory_too(monkeypatch):
+    found = setup(monkeypatch)
+    found.lineages.begins[:8], found.lineages.keeps_rate[:] = 3, True
+    # Of the state, 100 bytes, another step's and the end's.
+    plain = groups.COPIES * 125 + 2 * 100
+    assert groups._needed(found, 1) == 2 * plain
+    found.lineages.repulsion[:] = 1.0
+    state = State(jax.ShapeDtypeStruct((25,), np.float32))
+    template = found.template()._replace(state=state)
+    monkeypatch.setattr(Setup, "template", lambda setup: template)
+    assert groups._needed(found, 1) == 2 * (plain + 2 * 2 * 100)
+
+
 @pytest.mark.slow
-def test_all_groups_share_one_compilation():
+@pytest.mark.parametrize("chunk", [2, 8])
+def test_all_groups_share_one_compilation(chunk):
     counts = []
 
     def traced(function):
@@ -93,10 +113,10 @@ def test_all_groups_share_one_compilation():
         counts.clear()
         plain = cases.learner(optimizer="adam_scheduled")
         learner = plain._replace(init=traced(plain.init), step=traced(plain.step))
-        # As many at a time as one group of two has.
-        search(learner=learner, together=together, plan=Plan("map", chunk=2))
+        search(learner=learner, together=together, plan=Plan("map", chunk=chunk))
         numbers.append(len(counts))
-    assert numbers[0] == numbers[1]
+    # All at once, eight controls train in a program of their own.
+    assert numbers[0] == numbers[1] if chunk == 2 else numbers[0] > numbers[1] > 0
 
 
 STOPS = cases.slow_but((8, 1), [(1, None), (4, 1), (7, 1), (8, 1), (9, 3)])
@@ -193,8 +213,11 @@ def setup(monkeypatch, devices=1):
     shapes = [((25,), np.float32), ((20,), bool), ((5,), np.uint8)]
     template = Template(*[jax.ShapeDtypeStruct(*one) for one in shapes])
     monkeypatch.setattr(Setup, "template", lambda setup: template)
-    lineages = SimpleNamespace(names=("one", "other"), replicates=12)
-    known = {"replicates": 12, "lineages": lineages, "plan": SimpleNamespace(devices=devices)}
+    each = {"begins": np.zeros(24, np.int32), "keeps_rate": np.zeros(24, bool)}
+    each["repulsion"] = np.zeros(24)
+    lineages = SimpleNamespace(names=("one", "other"), replicates=12, **each)
+    plan = SimpleNamespace(devices=devices, padded=lambda size: -(-size // devices) * devices)
+    known = {"replicates": 12, "lineages": lineages, "plan": plan, "levels": 3}
     return Setup(*[None] * len(Setup._fields))._replace(**known)
 
 
@@ -203,7 +226,16 @@ A_REPLICATE = groups.COPIES * 2 * 125
 
 @pytest.mark.parametrize(
     ("fits", "devices", "expected"),
-    [(99, 1, 12), (12, 5, 12), (11, 1, 11), (11, 2, 10), (11.9, 4, 8), (3, 4, 3), (0.1, 2, 1)],
+    [
+        (99, 1, 12),
+        (12, 5, 12),
+        (11, 1, 6),
+        (5, 1, 4),
+        (11, 2, 6),
+        (11.9, 4, 8),
+        (3, 4, 3),
+        (0, 2, 1),
+    ],
 )
 def test_so_many_are_searched_together_as_the_memory_holds_and_devices_share(
     fits, devices, expected, monkeypatch
@@ -215,31 +247,84 @@ def test_so_many_are_searched_together_as_the_memory_holds_and_devices_share(
 def test_processes_share_the_memory_and_nobody_may_tell_it(monkeypatch):
     memory, found = 8 * A_REPLICATE / groups.SHARE, setup(monkeypatch)
     monkeypatch.setattr(groups, "host_memory", lambda: (0, memory))
-    assert replicates_together(found) == 8
+    assert replicates_together(found) == 6
     monkeypatch.setattr(groups.hosts, "number", lambda: 4)
     assert replicates_together(found) == 2
     monkeypatch.setattr(groups, "host_memory", lambda: (None, None))
     assert replicates_together(found) == 12
 
 
+def test_every_array_of_lineages_is_cut_for_a_group():
+    of_variants = {"names", "criteria", "pruners", "schedules", "scorings", "actions"}
+    counted = {"replicates", "first", "dense", "dense_lineages"}
+    assert set(Lineages._fields) == {*lineages._BY_LINEAGE, *of_variants, *counted}
+
+
+NOTHING_SEEN = Template((), (), ())
+
+
+def test_searches_that_go_on_from_a_run_begin_in_groups_of_their_own():
+    read, kept = search(together=2), Memory()
+    for together, sizes in ((1, [2, 2, 2]), (2, [4, 2]), (3, [6])):
+        begun = Begun(kept, read, ("a", "b"), together)
+        origins, records = begun.load(NOTHING_SEEN)
+        assert [len(origin.initial["output"]["kernel"]) for origin in origins] == sizes
+        assert [len(record.arms) for record in records] == sizes
+        names = [name for record in records for name in record.coordinates]
+        assert {(name.variant, name.replicate) for name in names} == {
+            (variant, replicate) for variant in "ab" for replicate in range(REPLICATES)
+        }
+        for origin, record in zip(origins, records, strict=True):
+            for row, name in enumerate(record.coordinates):
+                dense = whole().network("ticket", 0, name.replicate).params
+                mine = jax.tree.map(lambda leaf, r=row: leaf[r], record.params)
+                cases.assert_same_bits(mine, dense)
+                first = whole().origin.initial["output"]["kernel"][name.replicate]
+                assert np.array_equal(origin.initial["output"]["kernel"][row], first)
+
+
+def test_of_searches_that_have_begun_only_the_rest_is_begun():
+    read = search(together=2)
+
+    class Half(Memory):
+        def load(self, template):
+            return read.origins[:1], read.records[:1]
+
+    _, records = Begun(Half(), read, ("",), 3).load(NOTHING_SEEN)
+    assert [record.replicates for record in records] == [(0, 1), (2,)]
+
+
+@pytest.mark.parametrize("level", [-1, searches.LEVELS])
+def test_tickets_of_no_level_are_refused(level):
+    with pytest.raises(TicketError, match=f"level: got {level}, expected 0 to 2 of a whole search"):
+        whole().tickets(level)
+
+
+def test_empty_arrays_of_groups_are_put_together():
+    parts = [{"none": np.zeros((2 * number, 0)), "w": np.arange(2 * number)} for number in (2, 1)]
+    found = result._in_order(parts, 2)
+    assert found["none"].shape == (6, 0)
+    assert found["w"].tolist() == [0, 1, 0, 2, 3, 1]
+
+
 def test_lineages_of_a_group_are_those_of_all():
     from test_lineages import KEYS, laid_out
 
-    lineages = laid_out(VARIANTS)
-    group = lineages.only(range(1, 3))
+    every = laid_out(VARIANTS)
+    group = every.only(range(1, 3))
     assert isinstance(group, Lineages)
     assert group.number == 2 * len(VARIANTS)
     for index in range(group.number):
         variant, replicate = group.name(index)
         assert replicate in (1, 2)
         assert group.place(variant, replicate) == index
-        there = lineages.place(variant, replicate)
+        there = every.place(variant, replicate)
         cases.assert_same_bits(group.keys[index], KEYS[replicate])
-        assert group.begins[index] == lineages.begins[there]
+        assert group.begins[index] == every.begins[there]
         dense, its = (
-            of.dense_lineages[of.dense[at]] for of, at in ((group, index), (lineages, there))
+            of.dense_lineages[of.dense[at]] for of, at in ((group, index), (every, there))
         )
-        assert group.name(int(dense)) == lineages.name(int(its))
+        assert group.name(int(dense)) == every.name(int(its))
     assert len(set(group.dense.tolist())) == len(group.dense_lineages)
     # A group of a group, by the numbers that replicates have among all.
     assert group.only(range(2, 3)).name(0) == ("slow", 2)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from experiments.common.problem import Problem
-from experiments.common.searching import search_of
+from experiments.common.searching import lay_out, search_of
 from jaxticket.costs import Ledger
 from jaxticket.errors import TicketError
 from jaxticket.records import Origin, Record, Store, Template
@@ -32,15 +32,19 @@ class Further(NamedTuple):
 class Begun:
     """A store whose searches begin with dense networks that are there already."""
 
-    def __init__(self, store: Store, read: Result, variants: tuple[str, ...]) -> None:
+    def __init__(
+        self, store: Store, read: Result, variants: tuple[str, ...], together: int
+    ) -> None:
         """Prepares.
 
         Args:
           store: keeps what is trained.
           read: one search, of the same initial weights.
           variants: names of the searches.
+          together: how many replicates are searched at a time.
         """
         self._store, self._read, self._variants = store, read, variants
+        self._together = together
 
     @property
     def partway(self) -> Any:
@@ -50,12 +54,16 @@ class Begun:
     def load(self, template: Template) -> tuple[list[Origin], list[Record]]:
         """Gives back what was saved, at first the dense networks of all groups of replicates."""
         origins, records = self._store.load(template)
-        dense = [r for r in self._read.records if r.arms[0] == "ticket" and r.levels[0] == 0]
-        for origin, record in list(zip(self._read.origins, dense, strict=True))[len(origins) :]:
+        rows = sum(len(jax.tree.leaves(origin.initial)[0]) for origin in origins)
+        number, done = self._read.replicates, rows // len(self._variants)
+        if done < number:
             # Nothing is fine-tuned that begins here.
-            begun = jax.tree.map(self._for_each, origin._replace(final=()))
-            origins.append(self._store.save_origin(begun))
-            records.append(self._store.save(self._dense(record, template)))
+            whole, dense = self._read.origin._replace(final=()), self._read.tickets(0)
+            for first in range(done, number, self._together):
+                own = slice(first, min(first + self._together, number))
+                begun = jax.tree.map(lambda leaf, own=own: self._for_each(leaf[own]), whole)
+                origins.append(self._store.save_origin(begun))
+                records.append(self._store.save(self._dense(_rows(dense, own), template)))
         return origins, records
 
     def save_origin(self, origin: Origin) -> Origin:
@@ -106,7 +114,8 @@ def go_on(
     Raises:
       TicketError: if the dense networks are of another kind than the searches begin with.
     """
-    begun = Begun(store, read, tuple(further.problem.variants or ()))
+    together = lay_out(further.problem).together or read.replicates
+    begun = Begun(store, read, tuple(further.problem.variants or ()), together)
     trained = search_of(further.problem, begun, ledger)(store, on_progress)
     return joined(further.name, read, trained)
 
@@ -130,6 +139,12 @@ def joined(name: str, read: Result, trained: Result) -> Result:
         origins=[_beside(read.origin._replace(final=()), trained.origin._replace(final=()))],
         records=[*map(_both, named, rest)],
     )
+
+
+def _rows(record: Record, rows: slice) -> Record:
+    names = (names[rows] for names in record[:4])
+    parts = jax.tree.map(lambda leaf: leaf[rows], record[5:])
+    return Record._make((*names, record.steps, *parts))
 
 
 def _both(one: Record, other: Record) -> Record:

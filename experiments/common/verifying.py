@@ -26,6 +26,7 @@ from jaxticket.runs import (
     environment_differences,
     run_path,
 )
+from jaxticket.runs.shelf import Shelf
 
 Search = Callable[[Store, Callable[[Progress], None]], Result]
 
@@ -138,7 +139,7 @@ def verify(
     directory.check_data(data, starts)
     drawn_with = hosts.once(lambda: secrets.randbelow(2**32) if seed is None else seed)
     identity = {"run": directory.name, "data": data["sha256"]}
-    store = CheckpointReader(directory.checkpoints, identity)
+    store = CheckpointReader(directory.checkpoints, identity, Shelf(directory.path).put)
     withholding = Withholding(store, drawn_with)
     trained = _train_again(withholding, search)
     return _report(withholding, trained, starts, plan, drawn_with, console)

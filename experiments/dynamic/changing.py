@@ -65,12 +65,11 @@ def _of_masks(result: Result) -> tuple[list[Any], list[int], list[int]]:
     kept, nonzero, moved = [], [], []
     # The origin's networks are in this order: all replicates of a variant, then the next.
     names = [(name, r) for name in result.variants for r in range(result.replicates)]
+    begun = result.origin.rewound.model_state.mask
     for row, (name, replicate) in enumerate(names):
         network = result.network("ticket", 0, replicate, name)
         last = network.model_state.mask
-        first = jax.tree.map(
-            lambda leaf, row=row: leaf[row], result.origin.rewound.model_state.mask
-        )
+        first = jax.tree.map(lambda leaf, row=row: leaf[row], begun)
         kept.append(list(masks.counts(last).values()))
         nonzero.append(_number(lambda now, weight: ~now & (weight != 0), last, network.params))
         moved.append(_number(lambda now, before: now & ~before, last, first))

@@ -35,7 +35,7 @@ def gather_masks(
       prune: of the search's programs.
       chosen: names of the networks.
       rows: `int64[n]`, their lineages.
-      origin: where all tickets come from.
+      origin: where the group's tickets come from.
       tickets: the finished levels of the ticket.
 
     Returns:

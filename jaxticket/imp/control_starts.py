@@ -32,7 +32,7 @@ class Start(NamedTuple):
       key: its replicate's key.
       hyperparameters: of its lineage, those that it is trained with.
       moments: whether its lineage rewinds moments.
-      mask: the ticket's at its level; that of the dense network if its arm prunes at once.
+      mask: the ticket's at its level; what one pruning left of the dense, if its arm prunes so.
       initial: θ_0 of its lineage.
       fresh: params and model state of a new initialisation; `()` if all arms of the run rewind.
       rewound: the learner's state at the rewind step of its lineage.
@@ -71,7 +71,7 @@ def gather_starts(
       init: of the search's programs.
       prune: of the search's programs.
       chosen: their names.
-      origin: where all tickets come from.
+      origin: where the group's tickets come from.
       tickets: the finished levels of the ticket.
 
     Returns:

@@ -82,8 +82,11 @@ def control_coordinates(setup: Setup) -> Iterator[Coordinate]:
 def _chunk(setup: Setup, origin: Origin, missing: int) -> int:
     """Chooses how many controls train at a time.
 
-    On a CPU as many as the ticket, so that one compilation serves both.
+    On a CPU as many as the ticket, so that one compilation serves both. Where the host's memory
+    groups replicates it has no room for more.
     """
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(origin.rewound))
     size = setup.plan.control_chunk(setup.group_size, state_bytes // setup.lineages.number)
+    if setup.together is not None and setup.together < setup.replicates:
+        size = min(size, setup.plan.padded(setup.group_size))
     return min(size, max(setup.plan.padded(missing), setup.ticket_size))

@@ -6,6 +6,7 @@ under `map`, to float tolerance under `vmap`.
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 
@@ -18,15 +19,15 @@ SHARE = 0.25
 """Of the host's memory, what networks in training may take; this project's own choice."""
 
 COPIES = 7
-"""How many times a network that is in training is there, at most: its state at the rewind step,
-before and after training, on the device, and parts of it where they are compared; measured."""
+"""How many times a network that is in training is there: its state at the rewind step, before and
+after training, on the device, and parts of it where they are compared; `benchmarks.memory`."""
 
 
 def replicates_together(setup: Setup, memory: float | None = None) -> int:
-    """Chooses how many replicates are searched at a time.
+    """Chooses how many replicates are searched at a time, in groups of about the same size.
 
-    n = ⌊s · H / (c · V · b)⌋, with the host's memory H and the share s of it, c copies of the b
-    bytes of one network's state, mask and observations, and V variants.
+    At most n = ⌊s · H / (V · b)⌋, with the host's memory H and the share s of it, V variants, and b
+    bytes that a network takes while it is in training.
 
     Args:
       setup: what was chosen, for all replicates.
@@ -39,7 +40,25 @@ def replicates_together(setup: Setup, memory: float | None = None) -> int:
     fits, devices = SHARE * own / _needed(setup, 1), setup.plan.devices
     if fits >= setup.replicates:
         return setup.replicates
-    return max(1, int(fits) if fits < devices else int(fits) // devices * devices)
+    most = max(1, int(fits) if fits < devices else int(fits) // devices * devices)
+    return min(most, setup.plan.padded(even(setup.replicates, most)))
+
+
+def even(replicates: int, most: int) -> int:
+    """Gives the size of as few groups as can be, none of which is much smaller than the others.
+
+    Args:
+      replicates: of all groups.
+      most: of one group.
+
+    Returns:
+      Replicates of each group but perhaps the last.
+
+    Example:
+      >>> even(1_001, 1_000), even(12, 5)
+      (501, 4)
+    """
+    return math.ceil(replicates / math.ceil(replicates / most))
 
 
 def grouped(setup: Setup, origins: Sequence[Origin]) -> Setup:
@@ -52,8 +71,10 @@ def grouped(setup: Setup, origins: Sequence[Origin]) -> Setup:
     Returns:
       The same with `together`.
     """
+    begun = [len(replicates) for replicates in _begun(setup, origins)]
     chosen = replicates_together(setup) if setup.together is None else setup.together
-    together = max([min(chosen, setup.replicates), *map(len, _begun(setup, origins))])
+    # What pads a group is computed under `vmap`, so it is the same whoever goes on.
+    together = max(begun) if begun else min(chosen, setup.replicates)
     if together < setup.replicates:
         setup.ledger.note(
             f"memory: {setup.replicates} replicates are searched {together} at a time, one group "
@@ -117,6 +138,16 @@ def _begun(setup: Setup, origins: Sequence[Origin]) -> list[range]:
 
 def _needed(setup: Setup, replicates: int) -> int:
     """Counts the bytes that replicates take while they are searched together."""
-    leaves = jax.tree.leaves(setup.template())
-    network = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    return COPIES * len(setup.lineages.names) * replicates * network
+    lineages, template = setup.lineages, setup.template()
+    network = COPIES * _bytes(template)
+    # Of dense training a state at each rewind step, and one at its end where that is gone on from.
+    kept = len(set(lineages.begins.tolist())) - 1 + bool(lineages.keeps_rate.any())
+    network += kept * _bytes(template.state)
+    if lineages.repulsion.any():
+        # What repels is given as it was found, and as what the step reads.
+        network += 2 * (setup.levels - 1) * _bytes(template.state.params)
+    return len(lineages.names) * replicates * network
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

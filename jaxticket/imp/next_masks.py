@@ -50,7 +50,7 @@ def gather_pruned(
 
     Args:
       setup: what was chosen.
-      origin: of all tickets.
+      origin: of the group's tickets.
       dense: the networks of level 0.
       before: those of the level before.
       level: of the masks.

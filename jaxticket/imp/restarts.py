@@ -45,7 +45,7 @@ def gather_restarts(
 
     Args:
       setup: what was chosen.
-      origin: of all tickets.
+      origin: of the group's tickets.
       before: the networks of the level before.
       mask: what is left of them, `bool[L, ...]` leaves.
       level: that is trained.

@@ -119,7 +119,8 @@ def find_tickets(
       variants: a sweep.
       plan: how populations run; `Plan.auto` for all networks of the arms if `None`.
       together: how many replicates are searched at a time, one group after the other, which changes
-        no result; `None` for as many as `jaxticket.imp.groups.replicates_together` says.
+        results no more than `plan` does; `None` for what
+        `jaxticket.imp.groups.replicates_together` says.
       streaming: whether the host feeds the training split to the device, which changes no result;
         `None` decides by its size, as `jaxticket.trainer.placement.place` says.
       store: keeps what is finished and gives it back in the next call; nothing if `None`. It is

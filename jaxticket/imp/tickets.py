@@ -44,7 +44,7 @@ def train_tickets(
       check: looks at each level before it is kept.
 
     Returns:
-      The origin of all tickets.
+      The origin of the group's tickets.
 
     Raises:
       MaskError: if global allocation empties a layer.

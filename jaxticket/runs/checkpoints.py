@@ -18,7 +18,7 @@ from jaxticket.runs.manifest import MANIFEST, write_manifest
 from jaxticket.runs.partway import PartwayFile
 from jaxticket.runs.reader import CheckpointReader
 from jaxticket.runs.sealing import seal
-from jaxticket.runs.shelf import Shelf
+from jaxticket.runs.shelf import Shelf, allow_files
 from jaxticket.runs.steps import ocp
 from jaxticket.runs.thinning import PARAMS, Keep, check_keep, drop, going_params, has_params
 
@@ -29,8 +29,8 @@ _SMALL_FILES = 2**18
 class CheckpointStore(CheckpointReader):
     """Keeps records under `directory`, one Orbax step a record, in the order of saving.
 
-    Of each group of replicates, step n of the ticket's levels is level n; the chunks of its
-    controls follow. Each step describes itself: leaves are named by their path, and the metadata
+    Of each group of replicates the ticket's levels come one after the other, then the chunks of its
+    controls. Each step describes itself: leaves are named by their path, and the metadata
     hold coordinates, shapes, and checksums of every leaf and of the step before. Saving goes on in
     the background until the next call or `close`. Of several processes all make the same calls,
     with the same records; Orbax lets the first one write.
@@ -59,6 +59,7 @@ class CheckpointStore(CheckpointReader):
           TicketError: for an unknown `keep`.
         """
         check_keep(keep)
+        allow_files()
         folder = Path(directory)
         self._shelf = Shelf(folder.parent, held_bytes)
         super().__init__(directory, identity, self._shelf.put)

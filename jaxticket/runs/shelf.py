@@ -19,7 +19,7 @@ SHARE = 0.25
 
 _ALIGNED, _SMALL = 64, 2**16
 
-_FILES = 10_000
+_FILES = 2**16
 """How many files a process is allowed to have open, where the system lets it choose."""
 
 
@@ -88,7 +88,6 @@ class Shelf:
         if self._mapped:
             return
         self._mapped = True
-        _allow_files()
         if hosts.is_primary():
             print_note(
                 f"memory: finished networks take more than {readable(self._limit)}; the others of "
@@ -96,8 +95,11 @@ class Shelf:
             )
 
 
-def _allow_files() -> None:
-    """Lets this process have as many files open as it may: each mapping holds one."""
+def allow_files() -> None:
+    """Lets this process have as many files open as it may.
+
+    Each mapping holds one, and Orbax some for each checkpoint that it saves or reads.
+    """
     try:
         import resource
     except ImportError:  # Windows

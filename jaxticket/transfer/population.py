@@ -98,6 +98,7 @@ def transfer(
     check_names(source, target, names)
     check_renewed(renewed)
     family, ledger = as_family(learner), ledger or Ledger()
+    target = target._replace(origins=[target.origin])
     plan = plan or Plan.auto(len(names))
     arms = list(dict.fromkeys(name.arm for name in names))
     check_shapes(source, target, renewed)
