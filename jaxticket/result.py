@@ -117,7 +117,7 @@ class Result(NamedTuple):
         """
         own = [r for r in self.records if r.arms[0] == "ticket" and r.levels[0] == level]
         if sum(len(record.arms) for record in own) < self.replicates * len(self.schedules):
-            raise TicketError(f"level: got {level}, expected 0 to {self.levels - 1} ")
+            raise TicketError(f"level: got {level}, expected 0 to {self.levels - 1}")
         own.sort(key=lambda record: record.replicates[0])
         # Where an earlier process dropped those of one group.
         dropped = [r.params for r in own if isinstance(r.params, Dropped)]

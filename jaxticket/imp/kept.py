@@ -30,7 +30,7 @@ def check_kept(setup: Setup, init: Init, origins: list[Origin], records: list[Re
     Raises:
       TicketError: if they are not this search's.
     """
-    _check_begun(setup, origins)
+    _check_begun(setup, origins, records)
     own = {group.lineages.first: group for group, _ in groups(setup, origins)}
     for record in records:
         _check_names(own.get(record.replicates[0], setup), record)
@@ -40,13 +40,14 @@ def check_kept(setup: Setup, init: Init, origins: list[Origin], records: list[Re
         _check_initial(setup, init, origins[0])
 
 
-def _check_begun(setup: Setup, origins: list[Origin]) -> None:
+def _check_begun(setup: Setup, origins: list[Origin], records: list[Record]) -> None:
     """Counts the networks that were begun: groups are told from their number."""
     rows = [len(jax.tree.leaves(origin.initial)[0]) for origin in origins]
-    variants, most = len(setup.lineages.names), setup.lineages.number
-    if sum(rows) > most or any(number % variants for number in rows):
-        expected = f"at most {most}, {variants} a replicate"
-        raise _other(f"{sum(rows)} networks that were begun", expected)
+    wanted, most = list(setup.lineages.names), setup.lineages.number
+    if sum(rows) > most or any(number % len(wanted) for number in rows):
+        there = list(dict.fromkeys(name for record in records for name in record.variants))
+        of = f" of the variants {there}" if there else ""
+        raise _other(f"{sum(rows)} networks{of} that were begun", f"at most {most} of {wanted}")
 
 
 def _check_names(group: Setup, record: Record) -> None:
