@@ -236,7 +236,7 @@ def scaling():
 
 def test_every_command_in_the_guide_is_understood():
     commands = re.findall(r"python -m experiments\.lenet([^'\n]*)", scaling())
-    assert len(commands) == 8
+    assert len(commands) == 9
     for words in commands:
         config = parse(lenet.PRESETS, "lenet", "", shlex.split(words))
         check_configuration(config)
