@@ -88,6 +88,7 @@ class Shelf:
         if self._mapped:
             return
         self._mapped = True
+        allow_files()
         if hosts.is_primary():
             print_note(
                 f"memory: finished networks take more than {readable(self._limit)}; the others of "
