@@ -98,9 +98,9 @@ def groups(setup: Setup, origins: Sequence[Origin]) -> Iterator[tuple[Setup, Ori
     for replicates, origin in zip(begun, origins, strict=True):
         yield setup.only(replicates), origin
         first = replicates.stop
-    for start in range(first, setup.replicates, setup.together or setup.replicates):
-        stop = min(start + (setup.together or setup.replicates), setup.replicates)
-        yield setup.only(range(start, stop)), None
+    size = setup.together or setup.replicates
+    for start in range(first, setup.replicates, size):
+        yield setup.only(range(start, min(start + size, setup.replicates))), None
 
 
 def tickets_of(setup: Setup, records: Sequence[Record]) -> dict[int, Record]:
