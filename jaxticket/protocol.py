@@ -15,19 +15,26 @@ class Protocol:
       steps: the step at which training ends.
       batch_size: examples a step.
       evaluate_every: steps between evaluations; step `steps` is always evaluated.
+      test_curves: whether the splits other than `train` and `validation` are measured at every
+        evaluation; if not, only where results are read: at a network's first step, at its
+        early-stop step and at its last.
     """
 
     steps: int
     batch_size: int
     evaluate_every: int
+    test_curves: bool = True
 
     def __post_init__(self) -> None:
-        """Checks that all three are positive whole numbers."""
-        for name, value in dataclasses.asdict(self).items():
+        """Checks that all numbers are positive and whole."""
+        for name in ("steps", "batch_size", "evaluate_every"):
+            value = getattr(self, name)
             if not isinstance(value, (int, np.integer)):
                 raise TicketError(f"{name}: got {value!r}, expected a whole number")
             if value < 1:
                 raise TicketError(f"{name}: got {value}, expected at least 1")
+        if not isinstance(self.test_curves, bool):
+            raise TicketError(f"test_curves: got {self.test_curves!r}, expected True or False")
 
     def steps_an_epoch(self, examples: int) -> int:
         """Counts the whole batches of an epoch.

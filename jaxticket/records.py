@@ -92,8 +92,16 @@ class Record(NamedTuple):
             if name.endswith("_loss"):
                 # There is no training loss before a network's first step.
                 without = missing | first if name.startswith("train_") else missing
+                if not name.startswith(("train_", "validation_")):
+                    # Other splits may be measured at stops only.
+                    without = without | _not_evaluated(self._of_split_of(name))
                 bad |= ~np.isfinite(curve) & ~without
         return np.where(bad.any(axis=1), self.steps[bad.argmax(axis=1)], -1)
+
+    def _of_split_of(self, metric: str) -> np.ndarray:
+        split = metric.split("_", 1)[0]
+        same = [curve for name, curve in self.curves.items() if name.split("_", 1)[0] == split]
+        return np.stack(same)
 
     def only(self, variant: str) -> "Record":
         """Takes the networks of one variant, without its name."""
@@ -196,7 +204,7 @@ class Memory:
 
 
 def _not_evaluated(curves: np.ndarray) -> np.ndarray:
-    """Marks where networks were not evaluated: every metric NaN, with a finite one later."""
+    """Marks where networks were not evaluated: all these NaN, with a finite one later."""
     missing = np.isnan(curves).all(axis=0)
     finite = np.isfinite(curves).any(axis=0)
     finite_later = np.flip(np.logical_or.accumulate(np.flip(finite, 1), axis=1), 1)

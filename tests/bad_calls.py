@@ -237,6 +237,11 @@ ROWS = [
     ("half a level", lambda: searches.search(levels=2.5), "levels: got 2.5, expected a whole"),
     ("replicates of text", lambda: searches.search(replicates="2"), "replicates: got the text '2'"),
     ("half a step", lambda: Protocol(6.5, 4, 3), "steps: got 6.5, expected a whole number"),
+    (
+        "test curves by number",
+        lambda: Protocol(6, 4, 3, test_curves=1),
+        "test_curves: got 1, expected True or False",
+    ),
     ("steps of text", lambda: Protocol("5ep", 4, 3), "steps: got '5ep', expected a whole number"),
     ("a dict for a variant", lambda: searches.search(variants={"a": {}}), "expected an imp.Varian"),
     (

@@ -23,6 +23,7 @@ from jaxticket.data import jpeg
 from jaxticket.records import Template
 from jaxticket.runs.locking import Lock
 from jaxticket.runs.partway import PartwayFile
+from jaxticket.train.stopping import Watched
 from jaxticket.trainer.partway import Keeping, Partway
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -201,7 +202,9 @@ def _partway(pristine: Path) -> Kind:
         folder.mkdir()
         rows = {3: {"train_loss": np.array([0.5, np.nan, 1.0], np.float32)}}
         sums = {"loss": np.array([0.25, np.nan, 2.0], np.float32)}
-        partway = Partway("", 3, begun, begun["count"], sums, rows, {0: begun})
+        losses = {"validation_loss": np.array([0.5, np.nan, 1.0], np.float32)}
+        watched = Watched(losses["validation_loss"], [begun["w"].astype(np.float32)], losses)
+        partway = Partway("", 3, begun, begun["count"], sums, watched, rows, {0: begun})
         Keeping(PartwayFile(folder / "partway.npz"), 60.0).keep(begun, 0, partway)
 
     def read(folder: Path) -> Any:

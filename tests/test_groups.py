@@ -14,7 +14,7 @@ from test_runs import StopAfter
 from test_sweeps import VARIANTS, family
 
 from experiments.common.going_on import Begun
-from jaxticket import Plan, TicketError, result, runs
+from jaxticket import Plan, Protocol, TicketError, result, runs
 from jaxticket.costs import Ledger
 from jaxticket.imp import groups, lineages
 from jaxticket.imp.groups import replicates_together
@@ -94,6 +94,8 @@ def test_what_is_kept_of_dense_training_and_what_repels_takes_memory_too(monkeyp
     template = found.template()._replace(state=state)
     monkeypatch.setattr(Setup, "template", lambda setup: template)
     assert groups._needed(found, 1) == 2 * (plain + 2 * 2 * 100)
+    at_stops = found._replace(protocol=Protocol(1, 1, 1, test_curves=False))
+    assert groups._needed(at_stops, 1) == 2 * (plain + 2 * 2 * 100 + 100)
 
 
 @pytest.mark.slow
@@ -218,6 +220,7 @@ def setup(monkeypatch, devices=1):
     lineages = SimpleNamespace(names=("one", "other"), replicates=12, **each)
     plan = SimpleNamespace(devices=devices, padded=lambda size: -(-size // devices) * devices)
     known = {"replicates": 12, "lineages": lineages, "plan": plan, "levels": 3}
+    known["protocol"] = Protocol(1, 1, 1)
     return Setup(*[None] * len(Setup._fields))._replace(**known)
 
 

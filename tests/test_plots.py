@@ -337,6 +337,34 @@ def test_drawing_leaves_the_results_as_they_were(draw, results):
     assert results.identical(before)
 
 
+def test_curves_of_validation_are_drawn_where_test_was_measured_at_stops_only(results):
+    early = results["step"] == results["early_stop_step"]
+    ends = results["step"].isin([results["step"][0], results["step"][-1]])
+    accuracy = results["test_accuracy"].assign_attrs(units="fraction correct")
+    sparse = results.assign(
+        test_accuracy=accuracy.where(early | ends),
+        validation_accuracy=accuracy.rename("validation_accuracy"),
+    )
+    (axes,) = plots.learning_curves(sparse).axes
+    assert axes.get_ylabel() == "validation accuracy (fraction correct)"
+    (axes,) = plots.learning_curves(sparse.assign(test_accuracy=accuracy)).axes
+    assert axes.get_ylabel() == "test accuracy (fraction correct)"
+    message = (
+        r"metric: got 'test_accuracy', which was measured only where networks begin, stop early "
+        r"and end; choose e.g. metric='validation_accuracy', or train with test_curves=True"
+    )
+    with pytest.raises(TicketError, match=message):
+        plots.learning_curves(sparse, metric="test_accuracy")
+    with pytest.raises(TicketError, match=message):
+        plots.learning_curves(sparse.drop_vars("validation_accuracy"))
+    # Networks that diverged are not drawn, so that nothing is missing of them.
+    broken = results.assign(
+        valid=results["valid"].where(results["level"] != 3, False),
+        test_accuracy=results["test_accuracy"].where(results["level"] != 3),
+    )
+    assert plots.learning_curves(broken).axes[0].get_ylabel().startswith("test accuracy")
+
+
 @pytest.mark.parametrize("draw", DENSITY_FIGURES)
 def test_unknown_arms_are_named_with_those_there_are(draw, results):
     with pytest.raises(TicketError, match=r"unknown arm 'tiket': did you mean 'ticket'.*oneshot$"):

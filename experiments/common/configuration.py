@@ -38,6 +38,9 @@ class Configuration(Recipe):
     """Levels, the dense one included."""
     evaluate_every: Step = Step.iterations(40)  # noqa: RUF009
     """Training between two evaluations; early stopping chooses one of these steps."""
+    test_curves: bool = False
+    """Measure the test set at every evaluation too, and not only where results are read: where a
+    network begins, at its early-stop step and at its end."""
     criterion: str = "magnitude"
     """What a weight is worth: magnitude, snip ... or inverse_snip; all are in docs/masks.md."""
     pruning: str = "iterative"

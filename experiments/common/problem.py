@@ -110,7 +110,9 @@ def make_problem(
       TicketError: for a network, a batch size or a schedule that does not fit.
     """
     examples = len(dataset.train.labels)
-    protocol = make_protocol(config, examples, config.evaluate_every)
+    protocol = make_protocol(
+        config, examples, config.evaluate_every, test_curves=config.test_curves
+    )
     family = make_family(config, dataset)
     shapes = jax.eval_shape(family({}).init, jax.random.key(0)).params
     problem = Problem(

@@ -23,7 +23,7 @@ PAPER_DENSITIES = (1.0, 0.513, 0.211, 0.07, 0.036)
 def learning_curves(
     results: "xarray.Dataset",
     levels: Sequence[int] | None = None,
-    metric: str = "test_accuracy",
+    metric: str | None = None,
     arm: str = "ticket",
 ) -> Figure:
     """Draws a curve against the training step, at a few densities.
@@ -36,19 +36,21 @@ def learning_curves(
     Args:
       results: from `jaxticket.runs.to_dataset`.
       levels: which levels; those nearest to 100, 51.3, 21.1, 7.0 and 3.6 % unless given.
-      metric: any curve of the results.
+      metric: any curve of the results that was measured at every evaluation; `test_accuracy` if
+        that was and `validation_accuracy` otherwise, unless given.
       arm: whose curves.
 
     Returns:
       The figure, with one pair of axes.
 
     Raises:
-      TicketError: for an arm, a metric or a level that the results do not hold.
+      TicketError: for an arm, a metric or a level that the results do not hold, and for a metric
+        that was measured where networks begin, stop early and end only.
 
     Source: 1803.03635, figure 3.
     """
     (arm,) = networks.choose_arms(results, [arm])
-    curve = networks.choose_metric(results, metric).where(results["valid"])
+    curve = _choose_curve(results, metric).where(results["valid"])
     chosen = _choose_levels(results, levels)
     control = _control(results, arm)
     figure, (axes,) = style.panels(1, 5.8, 3.3)
@@ -67,6 +69,19 @@ def learning_curves(
         entries[control.replace("_", " ")] = Line2D([], [], color=style.INK, linestyle="--")
     style.legend(figure, entries)
     return figure
+
+
+def _choose_curve(results: "xarray.Dataset", metric: str | None) -> "xarray.DataArray":
+    usual, instead = "test_accuracy", "validation_accuracy"
+    chosen = networks.choose_metric(results, metric or usual)
+    if networks.has_curve(results, chosen):
+        return chosen
+    if metric is None and instead in results:
+        return results[instead]
+    raise TicketError(
+        f"metric: got {chosen.name!r}, which was measured only where networks begin, stop early "
+        f"and end; choose e.g. metric={instead!r}, or train with test_curves=True (--test-curves)"
+    )
 
 
 def _choose_levels(results: "xarray.Dataset", levels: Sequence[int] | None) -> list[int]:

@@ -88,6 +88,14 @@ def choose_metric(results: "xarray.Dataset", metric: str) -> "xarray.DataArray":
     return results[metric]
 
 
+def has_curve(results: "xarray.Dataset", curve: "xarray.DataArray") -> bool:
+    """Says whether a curve was measured wherever valid networks were evaluated, or nowhere."""
+    if "validation_loss" not in results or not np.isfinite(curve).any():
+        return True
+    evaluated = results["valid"] & np.isfinite(results["validation_loss"])
+    return not bool((evaluated & ~np.isfinite(curve)).any())
+
+
 def metric_label(curve: "xarray.DataArray") -> str:
     """Writes a curve's name with its unit, if it has one."""
     units = curve.attrs.get("units")

@@ -32,13 +32,16 @@ _BUDGETS: dict[str, Callable[[float], Allocation]] = {
 """Scopes that take one rate for the whole network."""
 
 
-def make_protocol(recipe: Recipe, examples: int, evaluate_every: Step) -> Protocol:
-    """Makes the protocol: steps, batch size, and steps between evaluations.
+def make_protocol(
+    recipe: Recipe, examples: int, evaluate_every: Step, *, test_curves: bool = True
+) -> Protocol:
+    """Makes the protocol: steps, batch size, steps between evaluations, and what they measure.
 
     Args:
       recipe: the recipe.
       examples: size of the training split, which says what an epoch is.
       evaluate_every: between evaluations.
+      test_curves: whether the test split is measured at every one; see `Protocol`.
 
     Returns:
       The protocol.
@@ -48,14 +51,14 @@ def make_protocol(recipe: Recipe, examples: int, evaluate_every: Step) -> Protoc
 
     Example:
       >>> make_protocol(Recipe(steps=Step.parse("2ep")), 600, Step.parse("0.5ep"))
-      Protocol(steps=20, batch_size=60, evaluate_every=5)
+      Protocol(steps=20, batch_size=60, evaluate_every=5, test_curves=True)
     """
     steps = steps_an_epoch(recipe, examples)
     check_times(recipe, steps)
     every = evaluate_every.at(steps)
     if every < 1:
         raise TicketError(f"--evaluate-every: got {evaluate_every}, expected at least an iteration")
-    return Protocol(recipe.steps.at(steps), recipe.batch_size, every)
+    return Protocol(recipe.steps.at(steps), recipe.batch_size, every, test_curves)
 
 
 def steps_an_epoch(recipe: Recipe, examples: int) -> int:

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from jaxticket import masks
 from jaxticket.criteria.base import Criterion, stateless
-from jaxticket.learners.base import Learner, LearnerState
+from jaxticket.learners.base import Learner, LearnerState, with_params
 from jaxticket.protocol import Protocol
+from jaxticket.train import stopping
 from jaxticket.train.batches import epoch_order, number_of
-from jaxticket.train.steps import Training, advance, measure, no_sums
+from jaxticket.train.steps import Training, advance, evaluate, measure, no_sums
 from jaxticket.types import Data, Mask, Metrics
 
 UNWATCHED: Criterion = stateless(lambda evidence: evidence.final)
@@ -126,7 +128,7 @@ def train(
 
     Returns:
       The final state, and the curves `float[evaluations]` by `<split>_<metric>`, at the steps
-      `protocol.boundaries(start)`.
+      `protocol.boundaries(start)`; NaN where the protocol asks for no measurement.
 
     Example:
       >>> import optax
@@ -149,8 +151,36 @@ def train(
     steps = protocol.boundaries(start)
     bounds = jnp.array(list(zip((start, *steps), steps, strict=False)), jnp.int32)
 
-    def interval(training: Training, bound: Int[Array, "2"]) -> tuple[Training, Metrics]:
-        return segment(learner, criterion, protocol, training, mask, key, data, bound[0], bound[1])
+    seldom = stopping.only_at_stops(protocol, data)
+    often = {name: split for name, split in data.items() if name not in seldom}
+    measured = lambda state: evaluate(learner, state, mask, seldom)  # noqa: E731
+    read = stopping.leaves_read(measured, state)
+
+    def interval(carry: Any, bound: Int[Array, "2"]) -> tuple[Any, Metrics]:
+        training, watched = carry
+        training, metrics = segment(
+            learner, criterion, protocol, training, mask, key, often, bound[0], bound[1]
+        )
+        return (training, stopping.look(watched, training.learner, read, metrics)), metrics
 
     first = begin(criterion, protocol, state, key, data, start)
-    return jax.lax.scan(interval, first, bounds)
+    carry, curves = jax.lax.scan(interval, (first, stopping.watch(state, read)), bounds)
+    training, watched = carry
+    began = with_params(state, masks.apply(state.params, mask))
+    lowest = stopping.at_lowest(watched, training.learner, read)
+    at_stops = [measured(one) for one in (lowest, began, training.learner)]
+    return training, curves | _curves_of_stops(curves, *at_stops)
+
+
+def _curves_of_stops(curves: Metrics, lowest: Metrics, began: Metrics, ended: Metrics) -> Metrics:
+    """Gives curves that are NaN but at the first, early-stop and last evaluation."""
+    found = {}
+    for name in began:
+        curve = jnp.full_like(curves["train_loss"], jnp.nan)
+        if stopping.LOSS in curves:
+            losses = curves[stopping.LOSS]
+            place = jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))
+            curve = curve.at[place].set(lowest[name])
+        # These last, since nothing is kept where no loss is finite.
+        found[name] = curve.at[jnp.array([0, -1])].set(jnp.stack([began[name], ended[name]]))
+    return found

@@ -116,11 +116,30 @@ def measure(
     """
     number = jnp.asarray(steps, jnp.float32)
     metrics = {f"train_{name}": total / number for name, total in sums.items()}
-    for split, examples in data.items():
-        if split != "train":
-            values = learner.evaluate(state, mask, examples)
-            metrics |= {f"{split}_{name}": value for name, value in values.items()}
-    return metrics
+    measured = {split: examples for split, examples in data.items() if split != "train"}
+    return metrics | evaluate(learner, state, mask, measured)
+
+
+def evaluate(learner: Learner, state: LearnerState, mask: Mask, data: Data) -> Metrics:
+    """Evaluates one network on splits.
+
+    Args:
+      learner: how a split is evaluated.
+      state: the learner's state.
+      mask: which weights are kept.
+      data: the splits by name.
+
+    Returns:
+      Metrics named `<split>_<metric>`.
+
+    Example:
+      See `segment`, which trains before it.
+    """
+    return {
+        f"{split}_{name}": value
+        for split, examples in data.items()
+        for name, value in learner.evaluate(state, mask, examples).items()
+    }
 
 
 def no_sums(

@@ -21,6 +21,7 @@ class Networks(NamedTuple):
       begins: `int32[P]`, each network's own first step; `()` if all begin where training starts.
       observed: what the criterion observed before `states`; `()` to begin anew.
       sums: of the training metrics since the last evaluation, `float32[P]` by name; `()` for none.
+      watched: what earlier evaluations left behind; `()` to begin anew.
     """
 
     states: LearnerState
@@ -30,6 +31,7 @@ class Networks(NamedTuple):
     begins: Any = ()
     observed: Any = ()
     sums: Any = ()
+    watched: Any = ()
 
 
 class Trained(NamedTuple):
@@ -38,7 +40,8 @@ class Trained(NamedTuple):
     Attributes:
       training: learner states and what the criterion observed.
       steps: `int64[evaluations]`.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins.
+      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins, and
+        where the protocol asks for no measurement.
       snapshots: the learner's states by step, for the steps that were asked for.
     """
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxticket.keys import is_typed_key
 from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
+from jaxticket.train.stopping import Watched
 
 
 class Partway(NamedTuple):
@@ -27,6 +28,7 @@ class Partway(NamedTuple):
       learner: the learner's states.
       observed: what the criterion observed up to there.
       sums: of the training metrics since the last evaluation, `float32[P]` by name.
+      watched: what the evaluations left behind; `()` if all curves are wanted.
       rows: by step, what was evaluated until now.
       snapshots: by step, the states kept until now.
     """
@@ -36,6 +38,7 @@ class Partway(NamedTuple):
     learner: Any
     observed: Any
     sums: dict[str, np.ndarray]
+    watched: Any
     rows: dict[int, dict[str, np.ndarray]]
     snapshots: dict[int, Any]
 
@@ -67,12 +70,12 @@ class Keeping:
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def resume(self, networks: Any, start: int, like: Any) -> Partway | None:
+    def resume(self, networks: Any, training: Any, like: Any) -> Partway | None:
         """Finds networks that an earlier process left partway.
 
         Args:
           networks: what they would begin with.
-          start: the step they would begin at.
+          training: how they would be trained.
           like: `(learner, observed)`, trees of their structure.
 
         Returns:
@@ -81,7 +84,7 @@ class Keeping:
         self._last = time.monotonic()
         content = None if self._keeper is None else self._keeper.load()
         try:
-            if content is None or str(content["digest"]) != digest(networks, start):
+            if content is None or str(content["digest"]) != digest(networks, training):
                 return None
             return _restored(content, *like)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -98,22 +101,23 @@ class Keeping:
             return False
         return hosts.once(lambda: time.monotonic() - self._last >= self._seconds)
 
-    def keep(self, networks: Any, start: int, partway: Partway) -> None:
+    def keep(self, networks: Any, training: Any, partway: Partway) -> None:
         """Keeps a population.
 
         Args:
           networks: what it began with.
-          start: the step it began at.
+          training: how it is trained.
           partway: where it is; its digest is filled in.
         """
         if self._keeper is None:
             return
         content = {
-            "digest": digest(networks, start),
+            "digest": digest(networks, training),
             "stop": partway.stop,
             "learner": _listed(partway.learner),
             "observed": _listed(partway.observed),
             "sums": partway.sums,
+            "watched": _of_watched(partway.watched),
             "rows": {str(step): row for step, row in partway.rows.items()},
             "snapshots": {str(step): _listed(tree) for step, tree in partway.snapshots.items()},
         }
@@ -121,12 +125,12 @@ class Keeping:
         self._last = time.monotonic()
 
 
-def digest(networks: Any, start: int) -> str:
+def digest(networks: Any, training: Any) -> str:
     """Names networks by everything that they begin with.
 
     Args:
       networks: arrays and typed keys, all on the host or readable from it.
-      start: the step they begin at.
+      training: the step they begin at and whatever else decides; named by its `repr`.
 
     Returns:
       64 hexadecimal digits.
@@ -135,7 +139,7 @@ def digest(networks: Any, start: int) -> str:
       >>> digest({"w": np.zeros(2)}, 0) == digest({"w": np.zeros(2)}, 0) != digest({}, 0)
       True
     """
-    found = hashlib.sha256(f"{start} {jax.tree.structure(networks)}".encode())
+    found = hashlib.sha256(f"{training!r} {jax.tree.structure(networks)}".encode())
     for leaf in jax.tree.leaves(networks):
         array = np.asarray(jax.random.key_data(leaf) if is_typed_key(leaf) else leaf)
         found.update(f"{array.dtype} {array.shape}".encode())
@@ -154,9 +158,28 @@ def _restored(content: Mapping[str, Any], learner: Any, observed: Any) -> Partwa
         _unlisted(learner, content.get("learner", {})),
         _unlisted(observed, content.get("observed", {})),
         sums,
+        _watched(content.get("watched", {}), number),
         {int(step): dict(row) for step, row in content["rows"].items()},
         {int(s): _unlisted(learner, kept) for s, kept in content.get("snapshots", {}).items()},
     )
+
+
+def _of_watched(watched: Any) -> dict[str, Any]:
+    if not isinstance(watched, Watched):
+        return {}
+    formats = {f"{place:05}": str(leaf.dtype) for place, leaf in enumerate(watched.read)}
+    return watched._asdict() | {"read": _listed(watched.read), "formats": formats}
+
+
+def _watched(content: Mapping[str, Any], number: int) -> Any:
+    if not content:
+        return ()
+    read = content.get("read", {})
+    leaves = [read[place].view(np.dtype(str(content["formats"][place]))) for place in sorted(read)]
+    watched = Watched(content["lowest"], leaves, dict(content.get("metrics", {})))
+    if any(np.shape(leaf)[:1] != (number,) for leaf in jax.tree.leaves(watched)):
+        raise ValueError("evaluations of other networks")
+    return watched
 
 
 def _listed(tree: Any) -> dict[str, Any]:

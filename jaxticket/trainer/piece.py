@@ -8,15 +8,19 @@ import numpy as np
 
 from jaxticket.costs import Ledger
 from jaxticket.population import to_host
+from jaxticket.protocol import Protocol
+from jaxticket.train.stopping import LOSS
+from jaxticket.trainer.evaluation import Evaluated, Interval
 from jaxticket.trainer.networks import Networks, Trained
 from jaxticket.trainer.partway import Keeping, Partway
-from jaxticket.trainer.segments import Interval, Reached
+from jaxticket.trainer.segments import Reached
 
 
 class Asked(NamedTuple):
     """What a call of the trainer asks for, the same for all its pieces.
 
     Attributes:
+      protocol: how long networks are trained, and how they are evaluated.
       start: the step that training starts at.
       grid: the steps of the evaluations, from the start to the end.
       stops: the steps at which networks of any piece begin.
@@ -24,6 +28,7 @@ class Asked(NamedTuple):
       on_segment: is told of every interval; see `trainer`.
     """
 
+    protocol: Protocol
     start: int
     grid: tuple[int, ...]
     stops: tuple[int, ...]
@@ -44,9 +49,7 @@ class Piece:
           ledger: counts its steps.
         """
         self.number: int = networks.keys.shape[0]
-        self.intervals: list[Interval] = _intervals(
-            asked.start, asked.grid, (*asked.stops, *asked.snapshots)
-        )
+        self.intervals: list[Interval] = _intervals(asked)
         self._networks, self._asked = networks, asked
         self._keeping, self._ledger = keeping, ledger
         begins = networks.begins if np.size(networks.begins) else asked.start
@@ -66,7 +69,8 @@ class Piece:
           The networks, from which `intervals` go on.
         """
         networks, start = self._networks, self._asked.start
-        partway = self._keeping.resume(networks, start, (networks.states, observed))
+        like = networks.states, observed
+        partway = self._keeping.resume(networks, (start, self._asked.protocol), like)
         if partway is None:
             return networks
         here, self._rows, self._snapshots = partway.stop, partway.rows, partway.snapshots
@@ -79,7 +83,10 @@ class Piece:
         if self._asked.on_segment is not None:
             self._asked.on_segment(self._made(start, here), self._metrics)
         return networks._replace(
-            states=partway.learner, observed=partway.observed, sums=partway.sums
+            states=partway.learner,
+            observed=partway.observed,
+            sums=partway.sums,
+            watched=partway.watched,
         )
 
     def reach(self, reached: Reached) -> None:
@@ -94,9 +101,8 @@ class Piece:
         stop, made = reached.stop, self._made(self._here, reached.stop)
         self._here = stop
         self._ledger.network_steps += made
-        if reached.metrics is not None:
-            self._metrics = _first(reached.metrics, self.number)
-            self._evaluate(stop, self._metrics)
+        if reached.evaluated is not None:
+            self._evaluate(stop, reached.evaluated)
             if stop in self._asked.snapshots:
                 self._snapshots[stop] = _first(reached.training.learner, self.number)
         raised = _tell(self._asked.on_segment, made, self._metrics)
@@ -114,8 +120,10 @@ class Piece:
           The networks, without the padding.
         """
         names = self._rows[self._asked.grid[-1]]
+        unknown = np.full(self.number, np.nan, np.float32)
+        rows = self._rows.values()
         curves = {
-            name: np.stack([row[name] for row in self._rows.values()], axis=1) for name in names
+            name: np.stack([row.get(name, unknown) for row in rows], axis=1) for name in names
         }
         steps = np.array(list(self._rows))
         return Trained(_first(training, self.number), steps, curves, self._snapshots)
@@ -123,15 +131,32 @@ class Piece:
     def _made(self, start: int, stop: int) -> int:
         return int((stop - np.clip(self._begins, start, stop)).sum())
 
-    def _evaluate(self, stop: int, metrics: dict[str, np.ndarray]) -> None:
+    def _evaluate(self, stop: int, evaluated: Evaluated) -> None:
         """Takes the metrics of those that are evaluated here; NaN of the others."""
-        on_grid = stop in self._asked.grid
-        if on_grid or stop in self._asked.stops:
-            # A stop off the grid is the first evaluation of those that begin there.
-            evaluated = self._begins <= stop if on_grid else self._begins == stop
-            self._rows[stop] = {
-                name: np.where(evaluated, values, np.nan) for name, values in metrics.items()
-            }
+        metrics, at_stop, at_lowest = _first(tuple(evaluated[:3]), self.number)
+        self._metrics = metrics | at_stop
+        on_grid, ends = stop in self._asked.grid, stop == self._asked.grid[-1]
+        if not (on_grid or stop in self._asked.stops):
+            return
+        begins = self._begins == stop
+        # A stop off the grid is the first evaluation of those that begin there.
+        here = self._begins <= stop if on_grid else begins
+        row = {name: np.where(here, values, np.nan) for name, values in metrics.items()}
+        # So that what is measured of a network does not depend on those beside it.
+        here = here if ends else begins
+        row |= {name: np.where(here, values, np.nan) for name, values in at_stop.items()}
+        self._rows[stop] = row
+        if at_lowest:
+            self._stop_early(at_lowest)
+
+    def _stop_early(self, at_lowest: dict[str, np.ndarray]) -> None:
+        """Puts what was measured at each network's early-stop step into the row of that step."""
+        losses = np.stack([row[LOSS] for row in self._rows.values()])
+        comparable = np.where(np.isfinite(losses), losses, np.inf)
+        lowest = np.where(np.isfinite(comparable.min(axis=0)), comparable.argmin(axis=0), -1)
+        for place, row in enumerate(self._rows.values()):
+            for name, values in at_lowest.items():
+                row[name] = np.where(lowest == place, values, row.get(name, np.nan))
 
     def _keep(self, reached: Reached, *, whatever: bool) -> None:
         """Keeps the piece if it is time to, or whatever the time is; not at the end."""
@@ -139,18 +164,21 @@ class Piece:
             return
         with self._ledger.phase("checkpoint"):
             learner, observed, _ = _first(reached.training, self.number)
-            sums = _first(reached.sums, self.number)
+            sums, watched = _first((reached.sums, reached.watched), self.number)
             rows, snapshots = self._rows, self._snapshots
-            partway = Partway("", reached.stop, learner, observed, sums, rows, snapshots)
-            self._keeping.keep(self._networks, self._asked.start, partway)
+            partway = Partway("", reached.stop, learner, observed, sums, watched, rows, snapshots)
+            training = self._asked.start, self._asked.protocol
+            self._keeping.keep(self._networks, training, partway)
 
 
-def _intervals(start: int, evaluations: tuple[int, ...], others: tuple[int, ...]) -> list[Interval]:
-    """Lists the intervals between stops; other stops do not cut what is averaged over."""
-    intervals, here, since = [], start, start
-    for stop in sorted({*evaluations, *others}):
-        intervals.append(Interval(here, stop, since))
-        here, since = stop, stop if stop in evaluations else since
+def _intervals(asked: Asked) -> list[Interval]:
+    """Lists the intervals between stops; those off the grid do not cut what is averaged over."""
+    intervals, here, since = [], asked.start, asked.start
+    begins, end = {asked.start, *asked.stops}, asked.grid[-1]
+    for stop in sorted({*asked.grid, *asked.stops, *asked.snapshots}):
+        on_grid = stop in asked.grid
+        intervals.append(Interval(here, stop, since, on_grid, stop in begins, stop == end))
+        here, since = stop, stop if on_grid else since
     return intervals
 
 

@@ -97,7 +97,7 @@ def trainer(
         grid = protocol.boundaries(start)
         check_snapshots(protocol, start, snapshots)
         stops = tuple(sorted(set(np.asarray(networks.begins, np.int64).tolist())))
-        asked = Asked(start, grid, stops, snapshots, on_segment)
+        asked = Asked(protocol, start, grid, stops, snapshots, on_segment)
         fits = fitting.setdefault(size, Fitting(size, ledger.note))
         pieces = fits.run(lambda piece, size: one_piece(piece, size, asked), networks)
         return join(pieces)._replace(steps=pieces[0].steps)

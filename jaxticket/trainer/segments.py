@@ -13,29 +13,16 @@ from jaxticket.costs import Ledger
 from jaxticket.criteria.base import Criterion
 from jaxticket.learners.base import with_params
 from jaxticket.learners.family import Family
-from jaxticket.population import Plan, populate, share, to_host
+from jaxticket.population import Plan, populate, share
 from jaxticket.protocol import Protocol
 from jaxticket.train import begin
 from jaxticket.train.batches import Fed, epoch_order
-from jaxticket.train.steps import Training, advance, measure, no_sums
+from jaxticket.train.steps import Training, advance, no_sums
+from jaxticket.trainer.evaluation import Evaluated, Evaluation, Interval
 from jaxticket.trainer.feeding import Call, Orders, feed
 from jaxticket.trainer.pace import Pace
 from jaxticket.trainer.placement import Placement, as_arrays, as_stream, steps_a_call
 from jaxticket.types import Data, Metrics
-
-
-class Interval(NamedTuple):
-    """Steps after which the host looks at a population.
-
-    Attributes:
-      start: the first step.
-      stop: the end.
-      since: the step of the last evaluation, from which on training metrics are averaged.
-    """
-
-    start: int
-    stop: int
-    since: int
 
 
 class Reached(NamedTuple):
@@ -45,13 +32,15 @@ class Reached(NamedTuple):
       stop: the step.
       training: what the networks carry, gone when the next one is asked for.
       sums: of the training metrics since the last evaluation, likewise.
-      metrics: of the evaluation at the end of an interval, on the host; `None` within one.
+      watched: what their evaluations left behind, likewise.
+      evaluated: at the end of an interval; `None` within one.
     """
 
     stop: int
     training: Training
     sums: Metrics
-    metrics: Metrics | None
+    watched: Any
+    evaluated: Evaluated | None
 
 
 Segments = Callable[[Any, int, list[Interval]], Generator[Reached]]
@@ -81,29 +70,30 @@ def held(
       The segments.
     """
     examples = share(as_arrays(data["train"]), plan)
-    measured = _share_measured(data, plan)
+    evaluation = Evaluation(family, protocol, data, plan)
 
     def begin_one(network: Any, examples: Any, start: Any) -> Any:
         train = {"train": examples}
         training = begin(criterion, protocol, network.states, network.keys, train, start)
         training = training._replace(observed=_observed(criterion, network))
-        return training, _sums(family, protocol, network, examples), _fixed(network)
+        carry = training, _sums(family, protocol, network, examples), _fixed(network)
+        return carry, _watched(evaluation, network, carry)
 
     begin_all = populate(begin_one, plan, seldom=True)
     train_one = _train_one(family, criterion, protocol, lambda examples, first: examples)
     train_all = _in_parts(populate(train_one, plan, donate=True), ledger)
-    measure_all = populate(_measure_one(family), plan)
 
     def segments(networks: Any, number: int, intervals: list[Interval]) -> Generator[Reached]:
         with ledger.phase("start"):
-            carry = begin_all(networks, examples, np.int32(intervals[0].start), number=number)
+            first = np.int32(intervals[0].start)
+            carry, watched = begin_all(networks, examples, first, number=number)
         for interval in intervals:
             call = Call(interval.start, interval.stop)
-            carry = yield from train_all(carry, examples, call, interval, number)
+            carry = yield from train_all(carry, watched, examples, call, interval, number)
             with ledger.phase("evaluate"):
-                averaged = np.int32(interval.since), np.int32(interval.stop)
-                metrics = to_host(measure_all(carry, measured, *averaged, number=number))
-            yield Reached(interval.stop, carry[0], carry[1], metrics)
+                evaluated = evaluation(carry, watched, interval, number)
+                watched = evaluated.watched
+            yield Reached(interval.stop, carry[0], carry[1], watched, evaluated)
 
     return segments
 
@@ -136,7 +126,7 @@ def streamed(
       The segments.
     """
     stream = as_stream(data["train"])
-    measured = _share_measured(data, plan)
+    evaluation = Evaluation(family, protocol, data, plan)
     sample = stream.rows(np.zeros(1, np.int32))
     last_epoch = (protocol.steps - 1) // protocol.steps_an_epoch(stream.number)
 
@@ -146,12 +136,12 @@ def streamed(
         # Masked as `advance` does, which is not called before the first evaluation.
         state = with_params(state, masks.apply(state.params, network.masks))
         training = Training(state, observed, jnp.zeros(0, jnp.int32))
-        return training, _sums(family, protocol, network, sample), _fixed(network)
+        carry = training, _sums(family, protocol, network, sample), _fixed(network)
+        return carry, _watched(evaluation, network, carry)
 
     begin_all = populate(begin_one, plan, seldom=True)
     train_one = _train_one(family, criterion, protocol, Fed)
     train_all = _in_parts(populate(train_one, plan, donate=True, fed=1), ledger)
-    measure_all = populate(_measure_one(family), plan)
     # Not populated: readers may ask from their own threads, and of several processes not all at
     # the same moment, as a program on the devices of all of them would need.
     order_all = jax.jit(
@@ -167,7 +157,7 @@ def streamed(
         every_call = [call for interval in calls for call in interval]
         ready = feed(stream, protocol, orders, every_call, steps, plan)
         with ledger.phase("start"):
-            carry = begin_all(networks, number=number)
+            carry, watched = begin_all(networks, number=number)
         with contextlib.closing(ready):
             with ledger.phase("data"):
                 fed = next(ready)
@@ -175,12 +165,14 @@ def streamed(
                 for call in its_calls:
                     coming: list[Any] = []
                     gather = lambda coming=coming: coming.append(next(ready, None))  # noqa: E731
-                    carry = yield from train_all(carry, fed, call, interval, number, gather)
+                    carry = yield from train_all(
+                        carry, watched, fed, call, interval, number, gather
+                    )
                     [fed] = coming
                 with ledger.phase("evaluate"):
-                    averaged = np.int32(interval.since), np.int32(interval.stop)
-                    metrics = to_host(measure_all(carry, measured, *averaged, number=number))
-                yield Reached(interval.stop, carry[0], carry[1], metrics)
+                    evaluated = evaluation(carry, watched, interval, number)
+                    watched = evaluated.watched
+                yield Reached(interval.stop, carry[0], carry[1], watched, evaluated)
 
     return segments
 
@@ -188,13 +180,15 @@ def streamed(
 def _in_parts(train_all: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
     """Makes a call's training give the host a look every few seconds; its bits stay the same.
 
-    `in_parts(carry, given, call, interval, number, meanwhile)` gives what the networks carry at
-    the end of the call. `meanwhile` is called once, while the device computes the last part.
+    `in_parts(carry, watched, given, call, interval, number, meanwhile)` gives what the networks
+    carry at the end of the call. `meanwhile` is called once, while the device computes the last
+    part.
     """
     paces: dict[int, Pace] = {}
 
     def in_parts(
         carry: Any,
+        watched: Any,
         given: Any,
         call: Call,
         interval: Interval,
@@ -215,7 +209,7 @@ def _in_parts(train_all: Callable[..., Any], ledger: Ledger) -> Callable[..., An
                 # So that no more than two calls' examples are ever on the device.
                 jax.block_until_ready(carry[1])
             if stop < interval.stop and pace.look():
-                yield Reached(stop, carry[0], carry[1], None)
+                yield Reached(stop, carry[0], carry[1], watched, None)
             if stop == call.stop:
                 return carry
             start = stop
@@ -247,16 +241,17 @@ def _observed(criterion: Criterion, network: Any) -> Any:
     return network.observed if earlier else criterion.init(network.states.params)
 
 
+def _watched(evaluation: Evaluation, network: Any, carry: Any) -> Any:
+    """Gives what the evaluations of a network left behind until here."""
+    return network.watched if jax.tree.leaves(network.watched) else evaluation.begin_one(carry)
+
+
 def _sums(family: Family, protocol: Protocol, network: Any, examples: Any) -> Metrics:
     """Gives the sums of the training metrics until here, zero where training begins."""
     if jax.tree.leaves(network.sums):
         return network.sums
     learner, size = family(network.hyperparameters), protocol.batch_size
     return no_sums(learner, network.states, network.masks, network.keys, examples, size)
-
-
-def _share_measured(data: Data, plan: Plan) -> Data:
-    return share({name: split for name, split in data.items() if name != "train"}, plan)
 
 
 def _train_one(
@@ -284,17 +279,6 @@ def _train_one(
         return training, sums, fixed
 
     return train_one
-
-
-def _measure_one(family: Family) -> Callable[..., Metrics]:
-    def measure_one(carry: Any, data: Data, since: Any, stop: Any) -> Metrics:
-        training, sums, fixed = carry
-        if not isinstance(fixed.begins, tuple):
-            since = jnp.clip(fixed.begins, since, stop)
-        learner = family(fixed.hyperparameters)
-        return measure(learner, training.learner, fixed.masks, data, sums, stop - since)
-
-    return measure_one
 
 
 def _since(sums: Metrics, anew: Any) -> Metrics:

@@ -1,0 +1,250 @@
+"""The laws of splits that are measured only where a network begins, stops early or ends."""
+
+import dataclasses
+import functools
+
+import cases
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxticket import Plan, Protocol, criteria, train
+from jaxticket.records import Record
+from jaxticket.train import stopping
+from jaxticket.trainer import Networks, Trained, pace, trainer
+
+EVERYWHERE = Protocol(steps=25, batch_size=4, evaluate_every=3)
+AT_STOPS = dataclasses.replace(EVERYWHERE, test_curves=False)
+LEARNER = cases.learner(optimizer="adam_scheduled")
+DATA = cases.data() | {"test": cases.examples(9, seed=2)}
+NUMBER = 5
+OFF_GRID = tuple(step for step in range(25) if step % 3)
+"""Snapshots between evaluations, some of them where a loss is lower than at any evaluation."""
+
+
+def networks(learner=LEARNER, number=NUMBER):
+    own = [cases.mask_like(learner, seed) for seed in range(number)]
+    keys = jax.random.split(jax.random.key(0), number)
+    states = jax.vmap(learner.init)(keys)
+    restart = lambda s, m: learner.restart(s, s.params, m, moments=False)  # noqa: E731
+    return Networks(jax.vmap(restart)(states, cases.stack(own)), cases.stack(own), keys)
+
+
+@functools.cache
+def fit(protocol=AT_STOPS, plan="map_on_1", streaming=False):
+    made = cases.PLANS[plan]()
+    return trainer(LEARNER, train.UNWATCHED, protocol, DATA, made, streaming=streaming)
+
+
+def stops(found: Trained, begins: np.ndarray | int = 0) -> np.ndarray:
+    """Where each network is measured, by the definition: `bool[P, evaluations]`."""
+    losses = found.curves["validation_loss"]
+    lowest = np.where(np.isfinite(losses), losses, np.inf).argmin(axis=1)[:, None]
+    here = np.arange(len(found.steps)) == lowest
+    begun = found.steps == np.broadcast_to(begins, len(losses))[:, None]
+    return here | begun | (found.steps == found.steps[-1])
+
+
+def assert_measured_at_stops(actual: Trained, whole: Trained, begins=0, same=np.array_equal):
+    there = stops(whole, begins)
+    for name, curve in whole.curves.items():
+        found = actual.curves[name]
+        if name.startswith("test_"):
+            assert (np.isfinite(found) == there).all(), name
+            assert same(found[there], curve[there]), name
+        else:
+            assert same(found[np.isfinite(curve)], curve[np.isfinite(curve)]), name
+    assert actual.steps.tolist() == whole.steps.tolist()
+
+
+def close(actual, expected):
+    return np.allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("begins", [(), (0, 0, 5, 6, 9), (0, 0, 0, 1, 8)])
+def test_measuring_at_stops_gives_the_bits_that_measuring_everywhere_gives(begins, streaming):
+    given = networks()._replace(begins=begins and jnp.array(begins))
+    # In pieces of two, the last of them padded.
+    whole, found = (
+        fit(p, streaming=streaming)(given, 2, snapshots=OFF_GRID) for p in (EVERYWHERE, AT_STOPS)
+    )
+    assert_measured_at_stops(found, whole, begins or 0)
+    chex.assert_trees_all_equal(
+        (found.training, found.snapshots), (whole.training, whole.snapshots)
+    )
+    # The early-stop steps are neither all at the start nor all at the end, and not all the same.
+    counts = stops(whole, begins or 0).sum(axis=1)
+    assert (counts == 3).sum() >= 2
+
+
+@cases.every(cases.slow_but("vmap_on_2", cases.PLANS), "plan")
+def test_every_plan_measures_the_same(plan):
+    given, whole = networks(), fit(EVERYWHERE)(networks(), 8)
+    assert_measured_at_stops(fit(plan=plan)(given, 8), whole, same=close)
+
+
+def test_one_network_by_itself_is_measured_at_the_same_stops():
+    given, whole = networks(), fit(EVERYWHERE)(networks(), NUMBER)
+    one = jax.jit(lambda state, mask, key: train.train(LEARNER, DATA, state, mask, key, AT_STOPS))
+    for place in range(NUMBER):
+        network = cases.member((given.states, given.masks, given.keys), place)
+        training, curves = one(*network)
+        found = Trained(training, whole.steps, jax.tree.map(lambda leaf: leaf[None], curves), {})
+        expected = whole._replace(curves={n: c[[place]] for n, c in whole.curves.items()})
+        assert_measured_at_stops(found, expected, same=close)
+
+
+class Drawer:
+    """Keeps the newest population in memory, as a file would."""
+
+    content = None
+
+    def load(self):
+        return self.content
+
+    def save(self, content):
+        self.content = content
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("begins", [(), (0, 0, 5, 6, 9)])
+def test_killed_after_any_step_networks_are_measured_as_if_they_never_were(begins, monkeypatch):
+    monkeypatch.setattr(pace, "LOOK_EVERY", 0.0)
+    given = networks()._replace(begins=begins and jnp.array(begins))
+    whole = fit()(given, NUMBER)
+    run = trainer(
+        LEARNER, train.UNWATCHED, AT_STOPS, DATA, Plan("map"), keeper=Drawer(), keep_every=1e9
+    )
+    reached = set()
+
+    def kill(steps, metrics):
+        told.append(steps)
+        if sum(told) not in reached:
+            reached.add(sum(told))
+            raise Killed
+
+    while True:
+        told = []
+        try:
+            found = run(given, NUMBER, on_segment=kill)
+            break
+        except Killed:
+            pass
+    assert len(reached) >= 25
+    chex.assert_trees_all_equal(found, whole)
+
+
+def test_what_was_kept_under_another_protocol_is_not_taken():
+    drawer, given = Drawer(), networks()
+
+    def make(protocol):
+        return trainer(
+            LEARNER, train.UNWATCHED, protocol, DATA, Plan("map"), keeper=drawer, keep_every=0.0
+        )
+
+    make(EVERYWHERE)(given, NUMBER)
+    assert drawer.content["stop"] == 24
+    chex.assert_trees_all_equal(make(AT_STOPS)(given, NUMBER), fit()(given, NUMBER))
+
+
+@pytest.mark.parametrize("losses", [[3.0, 1.0, 1.0, 2.0], [np.nan, 4.0, -np.inf, 5.0]])
+def test_the_first_lowest_finite_loss_decides(losses):
+    watched = stopping.watch({"w": jnp.zeros(1)}, [True])
+    for place, loss in enumerate(losses):
+        metrics = {"validation_loss": jnp.float32(loss)}
+        watched = stopping.look(watched, {"w": jnp.full(1, float(place))}, [True], metrics)
+    assert watched.read[0].item() == 1.0
+
+
+def test_without_a_finite_loss_only_the_ends_are_measured():
+    broken = LEARNER._replace(
+        evaluate=lambda *given: LEARNER.evaluate(*given) | {"loss": jnp.float32(jnp.nan)}
+    )
+    found = trainer(broken, train.UNWATCHED, AT_STOPS, DATA, Plan("map"))(networks(), NUMBER)
+    measured = np.isfinite(found.curves["test_accuracy"])
+    assert (measured == ((found.steps == 0) | (found.steps == 25))).all()
+    state, mask, key = cases.member((networks().states, networks().masks, networks().keys), 0)
+    _, curves = train.train(broken, DATA, state, mask, key, AT_STOPS)
+    chex.assert_trees_all_close(curves["test_accuracy"], found.curves["test_accuracy"][0])
+
+
+def test_a_learner_without_a_loss_is_measured_at_both_ends():
+    bare = LEARNER._replace(
+        evaluate=lambda *given: {"accuracy": LEARNER.evaluate(*given)["accuracy"]}
+    )
+    found = trainer(bare, train.UNWATCHED, AT_STOPS, DATA, Plan("map"))(networks(), NUMBER)
+    assert np.isfinite(found.curves["test_accuracy"]).sum(axis=1).tolist() == [2] * NUMBER
+
+
+def test_data_without_a_test_split_are_measured_as_ever():
+    data = cases.data()
+    found = [
+        trainer(LEARNER, train.UNWATCHED, protocol, data, Plan("map"))(networks(), NUMBER)
+        for protocol in (EVERYWHERE, AT_STOPS)
+    ]
+    chex.assert_trees_all_equal(*found)
+
+
+def test_evaluating_may_read_anything_of_a_state():
+    # It reads its count of steps, which is among the moments.
+    def evaluate(state, mask, examples):
+        count = jnp.float32(optimizer_count(state))
+        away = (count - 7.0) ** 2
+        return LEARNER.evaluate(state, mask, examples) | {"loss": away, "count": count}
+
+    reading = LEARNER._replace(evaluate=evaluate)
+    found = trainer(reading, train.UNWATCHED, AT_STOPS, DATA, Plan("map"))(networks(), NUMBER)
+    counts = found.curves["test_count"]
+    measured = [row[np.isfinite(row)].tolist() for row in counts]
+    assert measured == [[0.0, 6.0, 25.0]] * NUMBER
+
+
+def optimizer_count(state):
+    counts = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.dtype == jnp.int32]
+    return counts[0]
+
+
+@pytest.mark.slow
+@cases.every(["handwritten", "linen_with_batch_statistics"], "model")
+def test_batch_statistics_belong_to_the_early_stop_step(model):
+    learner = cases.learner(model)
+    found = [
+        trainer(learner, train.UNWATCHED, protocol, DATA, Plan("map"))(networks(learner), NUMBER)
+        for protocol in (EVERYWHERE, AT_STOPS)
+    ]
+    assert_measured_at_stops(found[1], found[0])
+
+
+def test_what_is_not_measured_is_no_divergence():
+    found = fit()(networks(), NUMBER)
+    own = (("ticket",) * NUMBER, (0,) * NUMBER, tuple(range(NUMBER)), ("",) * NUMBER)
+    record = Record(*own, found.steps, found.curves, {}, {}, {}, {})
+    assert record.diverged_steps().tolist() == [-1] * NUMBER
+    last = found.curves | {"test_loss": found.curves["test_loss"].copy()}
+    last["test_loss"][2, -1] = np.nan
+    assert record._replace(curves=last).diverged_steps().tolist() == [-1, -1, 25, -1, -1]
+
+
+def test_evaluating_needs_no_moments_to_be_kept():
+    given = cases.member((networks().states, networks().masks), 0)
+    read = stopping.leaves_read(LEARNER.evaluate, *given, DATA["test"])
+    paths = [path for path, _ in jax.tree.leaves_with_path(given[0])]
+    kept = [jax.tree_util.keystr(p) for p, one in zip(paths, read, strict=True) if one]
+    assert kept
+    assert all(path.startswith(".params") for path in kept)
+    assert len(kept) < len(read)
+
+
+def test_a_criterion_that_watches_is_left_alone():
+    watching = criteria.accumulated_movement()
+    found = [
+        trainer(LEARNER, watching, protocol, DATA, Plan("map"))(networks(), NUMBER)
+        for protocol in (EVERYWHERE, AT_STOPS)
+    ]
+    chex.assert_trees_all_equal(found[0].training, found[1].training)
