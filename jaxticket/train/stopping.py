@@ -120,7 +120,9 @@ def look(watched: Watched, state: LearnerState, read: list[bool], metrics: Metri
     loss = metrics[LOSS].astype(jnp.float32)
     lower = jnp.isfinite(loss) & (loss < watched.lowest)
     lowest = jnp.where(lower, loss, watched.lowest)
-    kept = jax.lax.cond(lower, lambda: _chosen(state, read), lambda: watched.read)
+    kept = jax.tree.map(
+        lambda new, old: jnp.where(lower, new, old), _chosen(state, read), watched.read
+    )
     return watched._replace(lowest=lowest, read=kept)
 
 
