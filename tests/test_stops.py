@@ -10,7 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import lenet
+from experiments.common.experiment import make_problem
 from jaxticket import Plan, Protocol, criteria, train
+from jaxticket.data import load
 from jaxticket.records import Record
 from jaxticket.train import stopping
 from jaxticket.trainer import Networks, Trained, pace, trainer
@@ -248,3 +251,11 @@ def test_a_criterion_that_watches_is_left_alone():
         for protocol in (EVERYWHERE, AT_STOPS)
     ]
     chex.assert_trees_all_equal(found[0].training, found[1].training)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_an_experiment_measures_curves_of_the_test_set_where_they_are_asked_for(wanted):
+    chosen = dataclasses.replace(lenet.PRESETS["smoke"], test_curves=wanted)
+    problem = make_problem(chosen, load("digits"))
+    assert problem.protocol.test_curves is wanted
+    assert lenet.PRESETS["smoke"].test_curves is False
