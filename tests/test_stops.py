@@ -160,9 +160,19 @@ def test_what_was_kept_under_another_protocol_is_not_taken():
 def test_the_first_lowest_finite_loss_decides(losses):
     watched = stopping.watch({"w": jnp.zeros(1)}, [True])
     for place, loss in enumerate(losses):
-        metrics = {"validation_loss": jnp.float32(loss)}
-        watched = stopping.look(watched, {"w": jnp.full(1, float(place))}, [True], metrics)
+        state = {"w": jnp.full(1, float(place))}
+        watched = stopping.look(watched, state, [True], jnp.float32(loss))
     assert watched.read[0].item() == 1.0
+
+
+def test_losses_that_results_cannot_tell_apart_are_equal():
+    # In float64 the second is lower; float32, which results are in, has the same number for both.
+    with jax.enable_x64(True):
+        watched = stopping.watch({"w": jnp.zeros(1)}, [True])
+        for place, loss in enumerate((1.0, 1.0 - 1e-12)):
+            state = {"w": jnp.full(1, float(place))}
+            watched = stopping.look(watched, state, [True], jnp.float64(loss))
+        assert watched.read[0].item() == 0.0
 
 
 def test_without_a_finite_loss_only_the_ends_are_measured():

@@ -161,7 +161,8 @@ def train(
         training, metrics = segment(
             learner, criterion, protocol, training, mask, key, often, bound[0], bound[1]
         )
-        return (training, stopping.look(watched, training.learner, read, metrics)), metrics
+        loss = metrics.get(stopping.LOSS, jnp.float32(jnp.nan))
+        return (training, stopping.look(watched, training.learner, read, loss)), metrics
 
     first = begin(criterion, protocol, state, key, data, start)
     carry, curves = jax.lax.scan(interval, (first, stopping.watch(state, read)), bounds)
@@ -178,7 +179,7 @@ def _curves_of_stops(curves: Metrics, lowest: Metrics, began: Metrics, ended: Me
     for name in began:
         curve = jnp.full_like(curves["train_loss"], jnp.nan)
         if stopping.LOSS in curves:
-            losses = curves[stopping.LOSS]
+            losses = curves[stopping.LOSS].astype(jnp.float32)
             place = jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))
             curve = curve.at[place].set(lowest[name])
         # These last, since nothing is kept where no loss is finite.

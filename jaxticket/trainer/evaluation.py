@@ -134,8 +134,10 @@ class Evaluation:
         metrics = self._measure_one(carry, data, since, stop)
         begins = not isinstance(fixed.begins, tuple) and fixed.begins == stop
         # Where others begin or are kept it is not evaluated: it must not depend on them.
-        judged = jax.tree.map(lambda one: jnp.where(on_grid | begins, one, jnp.nan), metrics)
-        watched = stopping.look(watched, training.learner, self._read(carry), judged)
+        loss = jnp.where(
+            on_grid | begins, metrics.get(stopping.LOSS, jnp.float32(jnp.nan)), jnp.nan
+        )
+        watched = stopping.look(watched, training.learner, self._read(carry), loss)
         return watched._replace(metrics=metrics)
 
     def _evaluate_seldom(self, carry: Any, data: Data) -> Metrics:

@@ -151,7 +151,7 @@ class Piece:
 
     def _stop_early(self, at_lowest: dict[str, np.ndarray]) -> None:
         """Puts what was measured at each network's early-stop step into the row of that step."""
-        losses = np.stack([row[LOSS] for row in self._rows.values()])
+        losses = np.stack([row[LOSS] for row in self._rows.values()]).astype(np.float32)
         comparable = np.where(np.isfinite(losses), losses, np.inf)
         lowest = np.where(np.isfinite(comparable.min(axis=0)), comparable.argmin(axis=0), -1)
         for place, row in enumerate(self._rows.values()):
