@@ -54,7 +54,8 @@ class Record(NamedTuple):
       replicates: the replicate of each network.
       variants: the variant of a sweep that each network belongs to, `""` without a sweep.
       steps: `int64[evaluations]`, the steps at which they were evaluated.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins.
+      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN before a network begins, and
+        where the protocol asks for no measurement.
       masks: `bool[P, ...]` leaves.
       params: trained weights, `float[P, ...]` leaves, exactly zero where pruned; `Dropped` where
         the store keeps none.
@@ -93,8 +94,7 @@ class Record(NamedTuple):
                 # There is no training loss before a network's first step.
                 without = missing | first if name.startswith("train_") else missing
                 if not name.startswith(("train_", "validation_")):
-                    # Other splits may be measured at stops only.
-                    without = without | _not_evaluated(self._of_split_of(name))
+                    without = without | _not_measured(self._of_split_of(name))
                 bad |= ~np.isfinite(curve) & ~without
         return np.where(bad.any(axis=1), self.steps[bad.argmax(axis=1)], -1)
 
@@ -201,6 +201,14 @@ class Memory:
     def save(self, record: Record) -> Record:
         """Keeps nothing; the result holds it."""
         return record
+
+
+def _not_measured(curves: np.ndarray) -> np.ndarray:
+    """Marks where a split that may be measured at stops only was not: at most thrice, and last."""
+    missing = np.logical_and.reduce(np.isnan(curves), axis=0)
+    at_stops = np.count_nonzero(~missing, axis=1, keepdims=True) <= 3
+    before_the_end = np.arange(missing.shape[1]) < missing.shape[1] - 1
+    return missing & at_stops & before_the_end
 
 
 def _not_evaluated(curves: np.ndarray) -> np.ndarray:

@@ -357,6 +357,10 @@ def test_curves_of_validation_are_drawn_where_test_was_measured_at_stops_only(re
         plots.learning_curves(sparse, metric="test_accuracy")
     with pytest.raises(TicketError, match=message):
         plots.learning_curves(sparse.drop_vars("validation_accuracy"))
+    # Of training there is nothing at the first step.
+    after = results["test_accuracy"].where(results["step"] > 0).rename("train_loss")
+    figure = plots.learning_curves(sparse.assign(train_loss=after), metric="train_loss")
+    assert figure.axes[0].get_ylabel() == "train loss (fraction correct)"
     # Networks that diverged are not drawn, so that nothing is missing of them.
     broken = results.assign(
         valid=results["valid"].where(results["level"] != 3, False),

@@ -58,6 +58,7 @@ def assert_measured_at_stops(actual: Trained, whole: Trained, begins=0, same=np.
             assert (np.isfinite(found) == there).all(), name
             assert same(found[there], curve[there]), name
         else:
+            assert (np.isfinite(found) == np.isfinite(curve)).all(), name
             assert same(found[np.isfinite(curve)], curve[np.isfinite(curve)]), name
     assert actual.steps.tolist() == whole.steps.tolist()
 
@@ -269,3 +270,43 @@ def test_an_experiment_measures_curves_of_the_test_set_where_they_are_asked_for(
     problem = make_problem(chosen, load("digits"))
     assert problem.protocol.test_curves is wanted
     assert lenet.PRESETS["smoke"].test_curves is False
+
+
+def test_a_learner_may_call_its_metrics_what_it_likes_and_compile_itself():
+    # No metric of a step is a loss, and that of the splits is a number of Python's.
+    def step(*given):
+        state, metrics = LEARNER.step(*given)
+        return state, {"error": metrics["loss"]}
+
+    def evaluate(state, mask, examples):
+        return {"loss": 0.5, "accuracy": jitted(state, mask, examples)["accuracy"]}
+
+    jitted = jax.jit(LEARNER.evaluate)
+    odd = LEARNER._replace(step=step, evaluate=evaluate)
+    found = trainer(odd, train.UNWATCHED, AT_STOPS, DATA, Plan("map"))(networks(), NUMBER)
+    assert np.isfinite(found.curves["test_accuracy"]).sum(axis=1).tolist() == [2] * NUMBER
+    given = cases.member((networks().states, networks().masks, networks().keys), 0)
+    _, curves = train.train(odd, DATA, *given, AT_STOPS)
+    chex.assert_trees_all_close(curves["test_accuracy"], found.curves["test_accuracy"][0])
+    state, mask = cases.member((networks().states, networks().masks), 0)
+    plain, compiled = (
+        stopping.leaves_read(how, state, mask, DATA["test"]) for how in (LEARNER.evaluate, jitted)
+    )
+    assert plain == compiled
+
+
+def test_a_learner_with_a_single_metric_diverges_where_its_validation_does():
+    steps = np.arange(0, 60, 10)
+    nan = np.nan
+    curves = {
+        "validation_loss": np.array([[3.0, 2.0, 1.0, 1.5, nan, nan]], np.float32),
+        "test_loss": np.array([[3.0, nan, 1.0, nan, nan, nan]], np.float32),
+    }
+    one = Record(("ticket",), (0,), (0,), ("",), steps, curves, {}, {}, {}, {})
+    assert one.diverged_steps().tolist() == [40]
+    # Measured everywhere, a loss of the test split that is no number is a divergence.
+    curves = {
+        "validation_loss": np.ones((1, 6), np.float32),
+        "test_loss": np.array([[3.0, 2.0, nan, 1.0, 1.0, 1.0]], np.float32),
+    }
+    assert one._replace(curves=curves).diverged_steps().tolist() == [20]

@@ -39,7 +39,9 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_tickets_of_a_run_of_one_data_set_go_to_other_tasks_and_back(made, tmp_path):
+def test_tickets_of_a_run_of_one_data_set_go_to_other_tasks_and_back(made, tmp_path, monkeypatch):
+    # So that the run's own ledger counts the searches alone.
+    monkeypatch.setattr(measuring, "transfer", counted_in(Ledger()))
     words = ("--run", made, "--tasks", "lower", "--out", tmp_path / "new")
     assert call(universality, *words, "--check") == 0
     found, read = runs.load(tmp_path / "new"), runs.load(made)
@@ -61,6 +63,10 @@ def test_tickets_of_a_run_of_one_data_set_go_to_other_tasks_and_back(made, tmp_p
     assert int(found.results["identity_differences"]) == 0
     # Networks of one replicate begin alike, whoever trains them.
     assert read.config["seed"] == found.config["seed"] == 3
+
+
+def counted_in(book):
+    return lambda *given, **options: transfer.transfer(*given, **options | {"ledger": book})
 
 
 def variants_of(path, step):
@@ -85,8 +91,7 @@ class Stopped:
 def test_a_signal_while_transfers_train_costs_none_that_is_finished(tmp_path, monkeypatch):
     few = ("--tasks", "whole", "--transfer-arms", "ticket", "--evaluate-every", "10it")
     book = Ledger()
-    counted = functools.partial(transfer.transfer, ledger=book)
-    monkeypatch.setattr(measuring, "transfer", counted)
+    monkeypatch.setattr(measuring, "transfer", counted_in(book))
     assert call(universality, *few, "--out", tmp_path / "whole") == 0
     networks, steps = book.networks, book.network_steps
     # Two searches of two replicates to both, four at a time, and one of each at home.

@@ -97,7 +97,8 @@ def predict(setup: Setup, splits: int, keep: Keep = "all") -> DiskUse:
     origin = _origin_bytes(setup, whole, template.state.params) if sparse is None else sparse
     kept = records + origin + results + _FIGURES
     # A new file of what is partway is written beside the one before.
-    passing = 2 * setup.ticket_size * (whole + _bytes(template.observed) + curves)
+    stopped = 0 if setup.protocol.test_curves else params + _bytes(template.state.model_state)
+    passing = 2 * setup.ticket_size * (whole + stopped + _bytes(template.observed) + curves)
     passing += _mapped_bytes(template, len(networks), len(lineages.begins))
     return DiskUse(math.ceil(kept), math.ceil(passing))
 

@@ -141,7 +141,8 @@ def _needed(setup: Setup, replicates: int) -> int:
     lineages, template = setup.lineages, setup.template()
     network = COPIES * _bytes(template)
     if not setup.protocol.test_curves:
-        network += _bytes(template.state.params)  # at the early-stop step
+        # What evaluating reads, at the early-stop step.
+        network += _bytes((template.state.params, template.state.model_state))
     # Of dense training a state at each rewind step, and one at its end where that is gone on from.
     kept = len(set(lineages.begins.tolist())) - 1 + bool(lineages.keeps_rate.any())
     network += kept * _bytes(template.state)

@@ -17,7 +17,7 @@ class Progress(NamedTuple):
       level: its level.
       done: network-steps made so far, those of an earlier call that was resumed included.
       total: network-steps of the whole run.
-      metrics: the newest metrics, `float32[P]` each.
+      metrics: the newest metrics, `float32[P]` each; of the test split only where it is measured.
     """
 
     arm: str

@@ -1,7 +1,9 @@
 """Which networks a figure shows, and their mean and range over replicates."""
 
+import functools
+import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -89,11 +91,27 @@ def choose_metric(results: "xarray.Dataset", metric: str) -> "xarray.DataArray":
 
 
 def has_curve(results: "xarray.Dataset", curve: "xarray.DataArray") -> bool:
-    """Says whether a curve was measured wherever valid networks were evaluated, or nowhere."""
-    if "validation_loss" not in results or not np.isfinite(curve).any():
+    """Says whether a curve's split was measured wherever valid networks were evaluated, or nowhere.
+
+    Training and validation are, always; of training there is nothing at a network's first step.
+    """
+    split = str(curve.name).split("_", 1)[0]
+    if split in ("train", "validation"):
         return True
-    evaluated = results["valid"] & np.isfinite(results["validation_loss"])
-    return not bool((evaluated & ~np.isfinite(curve)).any())
+    evaluated, measured = _finite(results, "train", "validation"), _finite(results, split)
+    return not bool(measured.any()) or not bool((results["valid"] & evaluated & ~measured).any())
+
+
+def _finite(results: "xarray.Dataset", *splits: str) -> Any:
+    """Says where any metric of any of the splits is a number."""
+    names = [
+        name
+        for name, values in results.data_vars.items()
+        if "step" in values.dims and str(name).split("_", 1)[0] in splits
+    ]
+    return functools.reduce(
+        operator.or_, (np.isfinite(results[name]) for name in names), np.bool_(False)
+    )
 
 
 def metric_label(curve: "xarray.DataArray") -> str:

@@ -22,7 +22,7 @@ def to_dataset(result: Result, test_labels: np.ndarray | None = None) -> "xarray
     """Puts the curves of a result into one dataset.
 
     At level 0 all arms show the one dense network. Evaluations that did not happen (before
-    the rewind step) are NaN.
+    the rewind step, and of the test split where the protocol wants no curves of it) are NaN.
 
     Args:
       result: from `find_tickets`.

@@ -161,7 +161,7 @@ def train(
         training, metrics = segment(
             learner, criterion, protocol, training, mask, key, often, bound[0], bound[1]
         )
-        loss = metrics.get(stopping.LOSS, jnp.float32(jnp.nan))
+        loss = metrics.get(stopping.LOSS, jnp.nan)
         return (training, stopping.look(watched, training.learner, read, loss)), metrics
 
     first = begin(criterion, protocol, state, key, data, start)
@@ -170,18 +170,24 @@ def train(
     began = with_params(state, masks.apply(state.params, mask))
     lowest = stopping.at_lowest(watched, training.learner, read)
     at_stops = [measured(one) for one in (lowest, began, training.learner)]
-    return training, curves | _curves_of_stops(curves, *at_stops)
+    return training, curves | _curves_of_stops(len(steps), curves.get(stopping.LOSS), *at_stops)
 
 
-def _curves_of_stops(curves: Metrics, lowest: Metrics, began: Metrics, ended: Metrics) -> Metrics:
+def _curves_of_stops(
+    number: int, losses: Any, lowest: Metrics, began: Metrics, ended: Metrics
+) -> Metrics:
     """Gives curves that are NaN but at the first, early-stop and last evaluation."""
+    # The ends are put in last, since nothing is kept where no loss is finite.
+    at_stops = [(0, began), (-1, ended)]
+    if losses is not None:
+        comparable = jnp.asarray(losses, jnp.float32)
+        place = jnp.argmin(jnp.where(jnp.isfinite(comparable), comparable, jnp.inf))
+        at_stops = [(place, lowest), *at_stops]
     found = {}
-    for name in began:
-        curve = jnp.full_like(curves["train_loss"], jnp.nan)
-        if stopping.LOSS in curves:
-            losses = curves[stopping.LOSS].astype(jnp.float32)
-            place = jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))
-            curve = curve.at[place].set(lowest[name])
-        # These last, since nothing is kept where no loss is finite.
-        found[name] = curve.at[jnp.array([0, -1])].set(jnp.stack([began[name], ended[name]]))
+    for name, value in began.items():
+        kind = jnp.result_type(value)
+        dtype = kind if jnp.issubdtype(kind, jnp.floating) else jnp.float32
+        found[name] = jnp.full(number, jnp.nan, dtype)
+        for place, values in at_stops:
+            found[name] = found[name].at[place].set(jnp.asarray(values[name], dtype))
     return found

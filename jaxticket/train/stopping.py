@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
+from jax.interpreters.partial_eval import dce_jaxpr
 from jaxtyping import Array, Float, Float32
 
 from jaxticket.learners.base import LearnerState
@@ -23,7 +23,7 @@ class Watched(NamedTuple):
     Attributes:
       lowest: the lowest finite validation loss until now, `float32[]`, inf before the first.
       read: the leaves of its state there that evaluating reads.
-      metrics: of the newest one, where they are kept here.
+      metrics: of the newest one, in a population, whose programs write all of this in place.
     """
 
     lowest: Float32[Array, ""]
@@ -71,9 +71,8 @@ def leaves_read(function: Callable[..., Any], tree: Any, *others: Any) -> list[b
       [False, True]
     """
     jaxpr = jax.make_jaxpr(function)(tree, *others).jaxpr
-    read = [*jaxpr.outvars, *(one for equation in jaxpr.eqns for one in equation.invars)]
-    known = {id(one) for one in read if isinstance(one, core.Var)}
-    return [id(one) in known for one in jaxpr.invars[: len(jax.tree.leaves(tree))]]
+    _, read = dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return read[: len(jax.tree.leaves(tree))]
 
 
 def watch(state: LearnerState, read: list[bool]) -> Watched:
@@ -94,7 +93,7 @@ def watch(state: LearnerState, read: list[bool]) -> Watched:
 
 
 def look(
-    watched: Watched, state: LearnerState, read: list[bool], loss: Float[Array, ""]
+    watched: Watched, state: LearnerState, read: list[bool], loss: Float[Array, ""] | float
 ) -> Watched:
     """Takes one more evaluation into what a network leaves behind.
 
@@ -117,7 +116,7 @@ def look(
       >>> two.lowest.item(), at_lowest(two, second, [True])["w"].item()
       (0.5, 1.0)
     """
-    loss = loss.astype(jnp.float32)  # as results have it, so that both find the same step
+    loss = jnp.asarray(loss, jnp.float32)  # as results have it, so that both find the same step
     lower = jnp.isfinite(loss) & (loss < watched.lowest)
     lowest = jnp.where(lower, loss, watched.lowest)
     kept = jax.tree.map(

@@ -30,9 +30,9 @@ class Interval(NamedTuple):
     start: int
     stop: int
     since: int
-    on_grid: bool = True
-    begins: bool = False
-    ends: bool = False
+    on_grid: bool
+    begins: bool
+    ends: bool
 
 
 class Evaluated(NamedTuple):
@@ -67,6 +67,7 @@ class Evaluation:
         often = {name: split for name, split in data.items() if name not in ("train", *seldom)}
         self._family = family
         self._often, self._seldom = share(often, plan), share(seldom, plan)
+        self._reads: list[bool] | None = None
         self._measure_all = populate(self._measure_one, plan)
         self._look_all = populate(self._look_one, plan, donate=True, fed=1)
         self._stop_all = populate(self._evaluate_seldom, plan)
@@ -132,11 +133,11 @@ class Evaluation:
     ) -> Any:
         training, _, fixed = carry
         metrics = self._measure_one(carry, data, since, stop)
-        begins = not isinstance(fixed.begins, tuple) and fixed.begins == stop
         # Where others begin or are kept it is not evaluated: it must not depend on them.
-        loss = jnp.where(
-            on_grid | begins, metrics.get(stopping.LOSS, jnp.float32(jnp.nan)), jnp.nan
-        )
+        judged = on_grid
+        if not isinstance(fixed.begins, tuple):
+            judged = jnp.where(on_grid, fixed.begins <= stop, fixed.begins == stop)
+        loss = jnp.where(judged, metrics.get(stopping.LOSS, jnp.nan), jnp.nan)
         watched = stopping.look(watched, training.learner, self._read(carry), loss)
         return watched._replace(metrics=metrics)
 
@@ -147,9 +148,12 @@ class Evaluation:
 
     def _read(self, carry: Any) -> list[bool]:
         """Says which leaves of one network's state evaluating it reads."""
+        if self._reads is not None:
+            return self._reads
         training, sums, fixed = carry
 
         def evaluated(state: Any, fixed: Any, data: Data) -> Metrics:
             return self._evaluate_seldom((training._replace(learner=state), sums, fixed), data)
 
-        return stopping.leaves_read(evaluated, training.learner, fixed, self._seldom)
+        self._reads = stopping.leaves_read(evaluated, training.learner, fixed, self._seldom)
+        return self._reads

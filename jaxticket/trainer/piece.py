@@ -49,11 +49,11 @@ class Piece:
           ledger: counts its steps.
         """
         self.number: int = networks.keys.shape[0]
-        self.intervals: list[Interval] = _intervals(asked)
         self._networks, self._asked = networks, asked
         self._keeping, self._ledger = keeping, ledger
         begins = networks.begins if np.size(networks.begins) else asked.start
         self._begins = np.broadcast_to(begins, self.number)
+        self.intervals: list[Interval] = _intervals(asked, set(self._begins.tolist()))
         self._rows: dict[int, dict[str, np.ndarray]] = {}
         self._snapshots: dict[int, Any] = {}
         self._here = asked.start
@@ -171,10 +171,10 @@ class Piece:
             self._keeping.keep(self._networks, training, partway)
 
 
-def _intervals(asked: Asked) -> list[Interval]:
+def _intervals(asked: Asked, begins: set[int]) -> list[Interval]:
     """Lists the intervals between stops; those off the grid do not cut what is averaged over."""
     intervals, here, since = [], asked.start, asked.start
-    begins, end = {asked.start, *asked.stops}, asked.grid[-1]
+    end = asked.grid[-1]
     for stop in sorted({*asked.grid, *asked.stops, *asked.snapshots}):
         on_grid = stop in asked.grid
         intervals.append(Interval(here, stop, since, on_grid, stop in begins, stop == end))

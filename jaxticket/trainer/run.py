@@ -64,8 +64,8 @@ def trainer(
       networks from step `start` on, padded to `size`; `snapshots` are steps whose states are
       kept, any from `start` to the end; `on_segment(steps, metrics)` is called at each
       evaluation and snapshot, and every few seconds in between, with the number of network-steps
-      made since the call before and the newest metrics `float32[P]`. Networks that begin later
-      wait for their step.
+      made since the call before and the newest metrics `float32[P]`, those of the test split only
+      where they are measured. Networks that begin later wait for their step.
 
     Raises:
       TicketError: if a batch cannot be shared out over the plan's devices for it.

@@ -18,7 +18,8 @@ class Transferred(NamedTuple):
     Attributes:
       names: of each network.
       steps: `int64[evaluations]`, the steps at which they were evaluated.
-      curves: `float32[P, evaluations]` by `<split>_<metric>`.
+      curves: `float32[P, evaluations]` by `<split>_<metric>`; NaN where the protocol
+        asks for no measurement.
       diverged: `int64[P]`, the step at which the loss was first not finite, −1 where it stayed so.
       kept: `int64[P]` by path, how many weights of each prunable leaf their masks keep.
       nonzero_pruned: `int64[P]`, pruned weights that are not 0.0 after training: 0 by contract.
@@ -67,14 +68,14 @@ class Finished:
     would make is never taken for them.
     """
 
-    def __init__(self, keeper: Keeper | None, start: int) -> None:
+    def __init__(self, keeper: Keeper | None, training: Any) -> None:
         """Reads what an earlier process has kept.
 
         Args:
           keeper: where; `None` for nowhere.
-          start: the step at which all transfers begin.
+          training: how all transfers are trained; named by its `repr`.
         """
-        self._keeper, self._start = keeper, start
+        self._keeper, self._how = keeper, training
         content = (None if keeper is None else keeper.load()) or {}
         training, finished = content.get("training"), content.get("finished")
         self._training = training if isinstance(training, dict) else None
@@ -101,7 +102,7 @@ class Finished:
         """
         if self._keeper is None:
             return ""
-        return digest((networks, np.array([str(tuple(name)) for name in names])), self._start)
+        return digest((networks, np.array([str(tuple(name)) for name in names])), self._how)
 
     def find(self, name: str, names: tuple[Transfer, ...], measured: bool) -> Transferred | None:
         """Finds finished transfers.

@@ -102,7 +102,7 @@ def transfer(
     plan = plan or Plan.auto(len(names))
     arms = list(dict.fromkeys(name.arm for name in names))
     check_shapes(source, target, renewed)
-    kept = Finished(keeper, rewind_step)
+    kept = Finished(keeper, (rewind_step, protocol))
     train = trainer(
         family,
         UNWATCHED,
