@@ -68,19 +68,25 @@ def close(actual, expected):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("begins", [(), (0, 0, 5, 6, 9), (0, 0, 0, 1, 8)])
-def test_measuring_at_stops_gives_the_bits_that_measuring_everywhere_gives(begins, streaming):
+@pytest.mark.parametrize(
+    ("start", "begins"),
+    [(0, ()), (0, (0, 0, 5, 6, 9)), (0, (0, 0, 0, 1, 8)), (4, ()), (3, (4, 4, 5, 6, 9))],
+)
+def test_measuring_at_stops_gives_the_bits_that_measuring_everywhere_gives(
+    start, begins, streaming
+):
     given = networks()._replace(begins=begins and jnp.array(begins))
     # In pieces of two, the last of them padded.
     whole, found = (
-        fit(p, streaming=streaming)(given, 2, snapshots=OFF_GRID) for p in (EVERYWHERE, AT_STOPS)
+        fit(p, streaming=streaming)(given, 2, start=start, snapshots=OFF_GRID[start:])
+        for p in (EVERYWHERE, AT_STOPS)
     )
-    assert_measured_at_stops(found, whole, begins or 0)
+    assert_measured_at_stops(found, whole, begins or start)
     chex.assert_trees_all_equal(
         (found.training, found.snapshots), (whole.training, whole.snapshots)
     )
     # The early-stop steps are neither all at the start nor all at the end, and not all the same.
-    counts = stops(whole, begins or 0).sum(axis=1)
+    counts = stops(whole, begins or start).sum(axis=1)
     assert (counts == 3).sum() >= 2
 
 
