@@ -81,6 +81,7 @@ def test_repelled_tickets_are_the_same_by_groups():
 
 class State(NamedTuple):
     params: Any
+    model_state: Any
 
 
 def test_what_is_kept_of_dense_training_and_what_repels_takes_memory_too(monkeypatch):
@@ -90,7 +91,7 @@ def test_what_is_kept_of_dense_training_and_what_repels_takes_memory_too(monkeyp
     plain = groups.COPIES * 125 + 2 * 100
     assert groups._needed(found, 1) == 2 * plain
     found.lineages.repulsion[:] = 1.0
-    state = State(jax.ShapeDtypeStruct((25,), np.float32))
+    state = State(jax.ShapeDtypeStruct((25,), np.float32), ())
     template = found.template()._replace(state=state)
     monkeypatch.setattr(Setup, "template", lambda setup: template)
     assert groups._needed(found, 1) == 2 * (plain + 2 * 2 * 100)
