@@ -212,7 +212,7 @@ def _not_measured(curves: np.ndarray) -> np.ndarray:
 
 
 def _not_evaluated(curves: np.ndarray) -> np.ndarray:
-    """Marks where networks were not evaluated: all these NaN, with a finite one later."""
+    """Marks where networks were not evaluated: every metric NaN, with a finite one later."""
     missing = np.isnan(curves).all(axis=0)
     finite = np.isfinite(curves).any(axis=0)
     finite_later = np.flip(np.logical_or.accumulate(np.flip(finite, 1), axis=1), 1)
