@@ -225,6 +225,23 @@ def test_evaluating_may_read_anything_of_a_state():
     assert measured == [[0.0, 6.0, 25.0]] * NUMBER
 
 
+def holding(given):
+    """The same networks with pruned weights held at one half, which their states carry."""
+    halves = jax.tree.map(lambda mask: jnp.where(mask, 0.0, 0.5), given.masks)
+    return given._replace(states=jax.vmap(LEARNER.hold)(given.states, halves))
+
+
+def test_networks_that_hold_weights_are_measured_after_networks_that_hold_none():
+    # As controls are after the dense networks, by the same trainer.
+    both = networks(), holding(networks())
+    structures = [jax.tree.structure(given.states) for given in both]
+    assert structures[0] != structures[1]
+    for order in (both, both[::-1]):
+        run = trainer(LEARNER, train.UNWATCHED, AT_STOPS, DATA, Plan("map"))
+        for given in order:
+            assert_measured_at_stops(run(given, NUMBER), fit(EVERYWHERE)(given, NUMBER))
+
+
 def optimizer_count(state):
     counts = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.dtype == jnp.int32]
     return counts[0]

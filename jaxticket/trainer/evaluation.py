@@ -67,7 +67,7 @@ class Evaluation:
         often = {name: split for name, split in data.items() if name not in ("train", *seldom)}
         self._family = family
         self._often, self._seldom = share(often, plan), share(seldom, plan)
-        self._reads: list[bool] | None = None
+        self._reads: dict[Any, list[bool]] = {}
         self._measure_all = populate(self._measure_one, plan)
         self._look_all = populate(self._look_one, plan, donate=True, fed=1)
         self._stop_all = populate(self._evaluate_seldom, plan)
@@ -148,12 +148,14 @@ class Evaluation:
 
     def _read(self, carry: Any) -> list[bool]:
         """Says which leaves of one network's state evaluating it reads."""
-        if self._reads is not None:
-            return self._reads
         training, sums, fixed = carry
+        structure = jax.tree.structure(training.learner)  # controls may hold weights, dense not
+        if structure in self._reads:
+            return self._reads[structure]
 
         def evaluated(state: Any, fixed: Any, data: Data) -> Metrics:
             return self._evaluate_seldom((training._replace(learner=state), sums, fixed), data)
 
-        self._reads = stopping.leaves_read(evaluated, training.learner, fixed, self._seldom)
-        return self._reads
+        read = stopping.leaves_read(evaluated, training.learner, fixed, self._seldom)
+        self._reads[structure] = read
+        return read
