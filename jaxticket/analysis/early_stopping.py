@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from jaxticket.train.stopping import place_of_lowest
+
 if TYPE_CHECKING:
     import xarray
 
@@ -23,11 +25,12 @@ def early_stop_step(validation_loss: "xarray.DataArray") -> "xarray.DataArray":
 
     Source: 1803.03635, section 2: "early-stopping iteration".
     """
-    import numpy as np
+    import xarray
 
-    comparable = validation_loss.where(np.isfinite(validation_loss), np.inf)
-    step = validation_loss["step"][comparable.argmin("step")].drop_vars("step")
-    return step.where(np.isfinite(comparable.min("step")), -1).astype("int64")
+    place = xarray.apply_ufunc(
+        place_of_lowest, validation_loss, input_core_dims=[["step"]], kwargs={"axis": -1}
+    )
+    return validation_loss["step"][place].drop_vars("step").where(place >= 0, -1).astype("int64")
 
 
 def at_early_stop(dataset: "xarray.Dataset", name: str) -> "xarray.DataArray":

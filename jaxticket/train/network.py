@@ -180,8 +180,7 @@ def _curves_of_stops(
     # The ends are put in last, since nothing is kept where no loss is finite.
     at_stops = [(0, began), (-1, ended)]
     if losses is not None:
-        comparable = jnp.asarray(losses, jnp.float32)
-        place = jnp.argmin(jnp.where(jnp.isfinite(comparable), comparable, jnp.inf))
+        place = stopping.place_of_lowest(jnp.asarray(losses, jnp.float32))
         at_stops = [(place, lowest), *at_stops]
     found = {}
     for name, value in began.items():

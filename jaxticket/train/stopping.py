@@ -125,6 +125,27 @@ def look(
     return watched._replace(lowest=lowest, read=kept)
 
 
+def place_of_lowest(losses: Any, axis: int = 0) -> Any:
+    """Finds what `look` would have kept of evaluations that are all there: argmin_t ℓ_t.
+
+    Args:
+      losses: on the validation split, along `axis` one an evaluation; NumPy's or JAX's.
+      axis: that of the evaluations.
+
+    Returns:
+      The place of the lowest finite one, the first if there are several; −1 where none is finite.
+
+    Example:
+      >>> import numpy as np
+      >>> place_of_lowest(np.array([[2.0, np.nan], [0.5, np.inf], [0.5, np.nan]])).tolist()
+      [1, -1]
+    """
+    numpy = losses.__array_namespace__()
+    finite = numpy.isfinite(losses)
+    lowest = numpy.argmin(numpy.where(finite, losses, numpy.inf), axis=axis)
+    return numpy.where(finite.any(axis=axis), lowest, -1)
+
+
 def at_lowest(watched: Watched, state: LearnerState, read: list[bool]) -> LearnerState:
     """Gives a state that is evaluated as the network is at its early-stop step.
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxticket.costs import Ledger
 from jaxticket.population import to_host
 from jaxticket.protocol import Protocol
-from jaxticket.train.stopping import LOSS
+from jaxticket.train.stopping import LOSS, place_of_lowest
 from jaxticket.trainer.evaluation import Evaluated, Interval
 from jaxticket.trainer.networks import Networks, Trained
 from jaxticket.trainer.partway import Keeping, Partway
@@ -152,8 +152,7 @@ class Piece:
     def _stop_early(self, at_lowest: dict[str, np.ndarray]) -> None:
         """Puts what was measured at each network's early-stop step into the row of that step."""
         losses = np.stack([row[LOSS] for row in self._rows.values()]).astype(np.float32)
-        comparable = np.where(np.isfinite(losses), losses, np.inf)
-        lowest = np.where(np.isfinite(comparable.min(axis=0)), comparable.argmin(axis=0), -1)
+        lowest = place_of_lowest(losses)
         for place, row in enumerate(self._rows.values()):
             for name, values in at_lowest.items():
                 row[name] = np.where(lowest == place, values, row.get(name, np.nan))
