@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxticket.errors import TicketError
+from jaxticket.train.stopping import LOSS, place_of_lowest
 from jaxticket.types import Mask, ModelState, Params
 
 
@@ -87,14 +88,18 @@ class Record(NamedTuple):
           `int64[P]`, the evaluation step, −1 where the loss stayed finite.
         """
         missing = _not_evaluated(np.stack(list(self.curves.values())))
-        first = np.arange(missing.shape[1]) == missing.argmin(axis=1)[:, None]
+        places = np.arange(missing.shape[1])
+        first = places == missing.argmin(axis=1)[:, None]
+        stops = first | (places == places[-1])
+        if LOSS in self.curves:
+            stops |= places == place_of_lowest(self.curves[LOSS], axis=1)[:, None]
         bad = np.zeros(missing.shape, bool)
         for name, curve in self.curves.items():
             if name.endswith("_loss"):
                 # There is no training loss before a network's first step.
                 without = missing | first if name.startswith("train_") else missing
                 if not name.startswith(("train_", "validation_")):
-                    without = without | _not_measured(self._of_split_of(name))
+                    without = without | _not_measured(self._of_split_of(name), stops)
                 bad |= ~np.isfinite(curve) & ~without
         return np.where(bad.any(axis=1), self.steps[bad.argmax(axis=1)], -1)
 
@@ -203,12 +208,11 @@ class Memory:
         return record
 
 
-def _not_measured(curves: np.ndarray) -> np.ndarray:
-    """Marks where a split that may be measured at stops only was not: at most thrice, and last."""
-    missing = np.logical_and.reduce(np.isnan(curves), axis=0)
-    at_stops = np.count_nonzero(~missing, axis=1, keepdims=True) <= 3
-    before_the_end = np.arange(missing.shape[1]) < missing.shape[1] - 1
-    return missing & at_stops & before_the_end
+def _not_measured(curves: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Marks where a split was not measured, of networks that have numbers of it only at stops."""
+    missing = np.isnan(curves).all(axis=0)
+    elsewhere = (~missing & ~stops).any(axis=1, keepdims=True)
+    return missing & ~stops & ~elsewhere
 
 
 def _not_evaluated(curves: np.ndarray) -> np.ndarray:

@@ -203,6 +203,11 @@ ROWS = [
         "got batches of the type tuple, expected jaxticket.Examples",
     ),
     (
+        "a split named like the curves of another",
+        lambda: searches.search(data=cases.data() | {"train_eval": cases.data()["train"]}),
+        "since its curves would be taken for those of train; call it eval_train, for instance",
+    ),
+    (
         "an empty split",
         lambda: searches.search(data=cases.data() | {"validation": None}),
         "a split 'validation' without examples",

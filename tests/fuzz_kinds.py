@@ -23,6 +23,7 @@ from jaxticket.data import jpeg
 from jaxticket.records import Template
 from jaxticket.runs.locking import Lock
 from jaxticket.runs.partway import PartwayFile
+from jaxticket.train.steps import Training
 from jaxticket.train.stopping import Watched
 from jaxticket.trainer.partway import Keeping, Partway
 
@@ -198,18 +199,23 @@ def _partway(pristine: Path) -> Kind:
     like = {"w": np.arange(12.0).reshape(3, 4), "count": np.arange(3)}
     networks = [{name: leaf * scale for name, leaf in like.items()} for scale in (1, 2)]
 
+    sums = {"loss": np.array([0.25, np.nan, 2.0], np.float32)}
+    losses = {"validation_loss": np.array([0.5, np.nan, 1.0], np.float32)}
+
+    def watching(begun: Any) -> Watched:
+        return Watched(losses["validation_loss"], [begun["w"].astype(np.float32)], losses)
+
     def keep(folder: Path, begun: Any) -> None:
         folder.mkdir()
         rows = {3: {"train_loss": np.array([0.5, np.nan, 1.0], np.float32)}}
-        sums = {"loss": np.array([0.25, np.nan, 2.0], np.float32)}
-        losses = {"validation_loss": np.array([0.5, np.nan, 1.0], np.float32)}
-        watched = Watched(losses["validation_loss"], [begun["w"].astype(np.float32)], losses)
+        watched = watching(begun)
         partway = Partway("", 3, begun, begun["count"], sums, watched, rows, {0: begun})
         Keeping(PartwayFile(folder / "partway.npz"), 60.0).keep(begun, 0, partway)
 
     def read(folder: Path) -> Any:
         kept = Keeping(PartwayFile(folder / "partway.npz"), 60.0)
-        return kept.resume(networks[0], 0, (like, like["count"]))
+        training = Training(like, like["count"], np.zeros(0, np.int32))
+        return kept.resume(networks[0], 0, lambda: (training, sums, watching(like)))
 
     keep(pristine, networks[0])
     other = Path(tempfile.mkdtemp()) / "other"

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
+from experiments.dynamic import changing
 from jaxticket import (
     MaskError,
     Protocol,
@@ -467,3 +469,18 @@ def test_rigl_names_what_a_learner_lacks():
     state = jax.eval_shape(learner.init, jax.random.key(0))
     with pytest.raises(TicketError, match="gradient_magnitude: the evidence lacks objective"):
         jax.eval_shape(learner.step, state, dense(), batch, jax.random.key(1))
+
+
+@pytest.mark.parametrize("off", [0, 2])
+def test_kept_weights_are_counted_at_every_evaluation(off):
+    # The test set is not measured at all of them.
+    scheduled = xarray.DataArray([[9, 9]], dims=("variant", "replicate"))
+    kept = np.full((1, 2, 4), 9.0)
+    kept[0, 1, 1 : 1 + off] = 8.0
+    dims = ("variant", "replicate", "step")
+    seldom = np.where(np.arange(4) % 3 == 0, 9.0, np.nan) * np.ones((1, 2, 1))
+    results = xarray.Dataset(
+        {"scheduled": scheduled, "validation_kept": (dims, kept), "test_kept": (dims, seldom)}
+    )
+    found = changing.counts_stay().test(results)
+    assert (found.measured, found.holds) == (off, off == 0)

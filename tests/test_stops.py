@@ -15,6 +15,7 @@ from experiments.common.experiment import make_problem
 from jaxticket import Plan, Protocol, criteria, train
 from jaxticket.data import load
 from jaxticket.records import Record
+from jaxticket.runs.partway import PartwayFile
 from jaxticket.train import stopping
 from jaxticket.trainer import Networks, Trained, pace, trainer
 
@@ -163,6 +164,54 @@ def test_what_was_kept_under_another_protocol_is_not_taken():
     chex.assert_trees_all_equal(make(AT_STOPS)(given, NUMBER), fit()(given, NUMBER))
 
 
+def stopped_partway(learner, keeper, stop=13):
+    """Leaves networks partway, as a process does that is killed after some steps."""
+    run = trainer(
+        learner, train.UNWATCHED, AT_STOPS, DATA, Plan("map"), keeper=keeper, keep_every=0.0
+    )
+
+    def kill(steps, metrics):
+        del metrics
+        made.append(steps)
+        if sum(made) >= stop * NUMBER:
+            raise Killed
+
+    made = []
+    with pytest.raises(Killed):
+        run(networks(), NUMBER, on_segment=kill)
+    return run
+
+
+def test_metrics_in_a_format_of_jax_are_kept_on_the_disk(tmp_path):
+    def evaluate(*given):
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), LEARNER.evaluate(*given))
+
+    learner = LEARNER._replace(evaluate=evaluate)
+    going_on = stopped_partway(learner, PartwayFile(tmp_path / "partway.npz"))
+    whole = trainer(learner, train.UNWATCHED, AT_STOPS, DATA, Plan("map"))
+    found, told = [], []
+    found.append(going_on(networks(), NUMBER, on_segment=lambda made, _: told.append(made)))
+    assert told[0] > told[1]  # What was made before is told at once.
+    chex.assert_trees_all_equal(found[0], whole(networks(), NUMBER))
+
+
+def test_what_was_kept_for_another_evaluation_is_not_taken(capsys):
+    drawer = Drawer()
+    stopped_partway(LEARNER, drawer)
+
+    def evaluate(state, mask, examples):
+        count = jnp.float32(optimizer_count(state))
+        return LEARNER.evaluate(state, mask, examples) | {"count": count}
+
+    learner = LEARNER._replace(evaluate=evaluate)
+    fits = [
+        trainer(learner, train.UNWATCHED, AT_STOPS, DATA, Plan("map"), keeper=keeper)
+        for keeper in (drawer, None)
+    ]
+    chex.assert_trees_all_equal(*(fit(networks(), NUMBER) for fit in fits))
+    assert "they begin again" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("losses", [[3.0, 1.0, 1.0, 2.0], [np.nan, 4.0, -np.inf, 5.0]])
 def test_the_first_lowest_finite_loss_decides(losses):
     watched = stopping.watch({"w": jnp.zeros(1)}, [True])
@@ -263,9 +312,17 @@ def test_what_is_not_measured_is_no_divergence():
     own = (("ticket",) * NUMBER, (0,) * NUMBER, tuple(range(NUMBER)), ("",) * NUMBER)
     record = Record(*own, found.steps, found.curves, {}, {}, {}, {})
     assert record.diverged_steps().tolist() == [-1] * NUMBER
-    last = found.curves | {"test_loss": found.curves["test_loss"].copy()}
-    last["test_loss"][2, -1] = np.nan
-    assert record._replace(curves=last).diverged_steps().tolist() == [-1, -1, 25, -1, -1]
+    everywhere = fit(EVERYWHERE)(networks(), NUMBER)
+    lowest = stopping.place_of_lowest(found.curves["validation_loss"], axis=1)
+    for curves in (found.curves, everywhere.curves):
+        for place in {0, int(lowest[2]), len(found.steps) - 1}:
+            damaged = curves | {"test_loss": curves["test_loss"].copy()}
+            damaged["test_loss"][2, place] = np.nan
+            diverged = record._replace(curves=damaged).diverged_steps().tolist()
+            assert diverged == [-1, -1, found.steps[place], -1, -1]
+    elsewhere = everywhere.curves | {"test_loss": everywhere.curves["test_loss"].copy()}
+    elsewhere["test_loss"][2, 5] = np.nan
+    assert record._replace(curves=elsewhere).diverged_steps()[2] == found.steps[5]
 
 
 def test_evaluating_needs_no_moments_to_be_kept():

@@ -349,14 +349,16 @@ def test_a_population_that_trains_on_takes_no_memory_twice(streams, monkeypatch)
     make = getattr(segments, own)
 
     def watched(*arguments):
+        made = make(*arguments)
+
         def going(*networks):
             before = ()
-            for reached in make(*arguments)(*networks):
+            for reached in made.run(*networks):
                 gone.extend(leaf.is_deleted() for leaf in before)
                 before = jax.tree.leaves(reached.training.learner.params)
                 yield reached
 
-        return going
+        return made._replace(run=going)
 
     monkeypatch.setattr(run, own, watched)
     fit = trainer(LEARNER, train.UNWATCHED, PROTOCOL, cases.data(), Plan("map"), streaming=streams)

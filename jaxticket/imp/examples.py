@@ -32,11 +32,23 @@ expected as many rows in each, one an example
     if "train" not in data:
         raise TicketError(f"data: got splits {list(data)}, expected one named train among them")
     for name, split in data.items():
+        _check_name(name)
         if isinstance(split, Stream):
             continue
         _check_rows(name, split)
         if isinstance(split, Examples) and learner.objective is not None:
             _check_labels(name, split, learner)
+
+
+def _check_name(name: str) -> None:
+    """Refuses a split whose curves, `<split>_<metric>`, would be taken for those of another."""
+    for always in ("train", "validation"):
+        if name.startswith(f"{always}_"):
+            other = f"{name.removeprefix(f'{always}_')}_{always}"
+            raise TicketError(
+                f"data: got a split {name!r}, expected no name that begins with {always}_, since "
+                f"its curves would be taken for those of {always}; call it {other}, for instance"
+            )
 
 
 def _check_rows(name: str, split: Any) -> None:

@@ -7,7 +7,7 @@ the networks train from their beginning.
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -16,7 +16,8 @@ import numpy as np
 from jaxticket.keys import is_typed_key
 from jaxticket.population import hosts
 from jaxticket.population.pieces import print_note
-from jaxticket.train.stopping import Watched
+from jaxticket.train.steps import Training
+from jaxticket.types import Metrics
 
 
 class Partway(NamedTuple):
@@ -70,13 +71,15 @@ class Keeping:
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def resume(self, networks: Any, training: Any, like: Any) -> Partway | None:
+    def resume(
+        self, networks: Any, training: Any, like: Callable[[], tuple[Training, Metrics, Any]]
+    ) -> Partway | None:
         """Finds networks that an earlier process left partway.
 
         Args:
           networks: what they would begin with.
           training: how they would be trained.
-          like: `(learner, observed)`, trees of their structure.
+          like: gives the shapes of what they carry, their sums and what evaluations leave behind.
 
         Returns:
           What is kept of these networks; `None` if nothing is.
@@ -86,7 +89,7 @@ class Keeping:
         try:
             if content is None or str(content["digest"]) != digest(networks, training):
                 return None
-            return _restored(content, *like)
+            return _restored(content, *like())
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             print_note(
                 f"what was kept of networks in training does not fit ({type(error).__name__}: "
@@ -116,8 +119,8 @@ class Keeping:
             "stop": partway.stop,
             "learner": _listed(partway.learner),
             "observed": _listed(partway.observed),
-            "sums": partway.sums,
-            "watched": _of_watched(partway.watched),
+            "sums": _listed(partway.sums),
+            "watched": _listed(partway.watched),
             "rows": {str(step): row for step, row in partway.rows.items()},
             "snapshots": {str(step): _listed(tree) for step, tree in partway.snapshots.items()},
         }
@@ -147,39 +150,20 @@ def digest(networks: Any, training: Any) -> str:
     return found.hexdigest()
 
 
-def _restored(content: Mapping[str, Any], learner: Any, observed: Any) -> Partway:
-    number = np.shape(jax.tree.leaves(learner)[0])[0]
-    sums = dict(content["sums"])
-    if any(np.shape(total) != (number,) for total in sums.values()):
-        raise ValueError("sums of other networks")
+def _restored(
+    content: Mapping[str, Any], training: Training, sums: Metrics, watched: Any
+) -> Partway:
+    learner = training.learner
     return Partway(
         str(content["digest"]),
         int(content["stop"]),
         _unlisted(learner, content.get("learner", {})),
-        _unlisted(observed, content.get("observed", {})),
-        sums,
-        _watched(content.get("watched", {}), number),
+        _unlisted(training.observed, content.get("observed", {})),
+        _unlisted(sums, content.get("sums", {})),
+        _unlisted(watched, content.get("watched", {})),
         {int(step): dict(row) for step, row in content["rows"].items()},
         {int(s): _unlisted(learner, kept) for s, kept in content.get("snapshots", {}).items()},
     )
-
-
-def _of_watched(watched: Any) -> dict[str, Any]:
-    if not isinstance(watched, Watched):
-        return {}
-    formats = {f"{place:05}": str(leaf.dtype) for place, leaf in enumerate(watched.read)}
-    return watched._asdict() | {"read": _listed(watched.read), "formats": formats}
-
-
-def _watched(content: Mapping[str, Any], number: int) -> Any:
-    if not content:
-        return ()
-    read = content.get("read", {})
-    leaves = [read[place].view(np.dtype(str(content["formats"][place]))) for place in sorted(read)]
-    watched = Watched(content["lowest"], leaves, dict(content.get("metrics", {})))
-    if any(np.shape(leaf)[:1] != (number,) for leaf in jax.tree.leaves(watched)):
-        raise ValueError("evaluations of other networks")
-    return watched
 
 
 def _listed(tree: Any) -> dict[str, Any]:

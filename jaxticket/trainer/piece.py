@@ -59,18 +59,18 @@ class Piece:
         self._here = asked.start
         self._metrics: dict[str, np.ndarray] = {}
 
-    def resume(self, observed: Any) -> Networks:
+    def resume(self, begun: Callable[[Networks], Any]) -> Networks:
         """Goes to where an earlier process left these networks, if one did.
 
         Args:
-          observed: of the structure of what the criterion observes.
+          begun: gives the shapes of what they carry; see `Segments`.
 
         Returns:
           The networks, from which `intervals` go on.
         """
         networks, start = self._networks, self._asked.start
-        like = networks.states, observed
-        partway = self._keeping.resume(networks, (start, self._asked.protocol), like)
+        training = start, self._asked.protocol
+        partway = self._keeping.resume(networks, training, lambda: begun(networks))
         if partway is None:
             return networks
         here, self._rows, self._snapshots = partway.stop, partway.rows, partway.snapshots

@@ -104,8 +104,8 @@ def trainer(
 
     def one_piece(networks: Networks, size: int, asked: Asked) -> Trained:
         piece, training = Piece(networks, asked, keeping, ledger), None
-        current = piece.resume(jax.eval_shape(criterion.init, networks.states.params))
-        reached = segments(pad(current, size), piece.number, piece.intervals)
+        current = piece.resume(segments.begun)
+        reached = segments.run(pad(current, size), piece.number, piece.intervals)
         with contextlib.closing(reached):
             for here in reached:
                 piece.reach(here)

@@ -43,9 +43,18 @@ class Reached(NamedTuple):
     evaluated: Evaluated | None
 
 
-Segments = Callable[[Any, int, list[Interval]], Generator[Reached]]
-"""`segments(networks, number, intervals)` trains the first `number` networks, and tells where they
-are at the end of each interval, and every few seconds in between."""
+class Segments(NamedTuple):
+    """How a population is trained.
+
+    Attributes:
+      run: `run(networks, number, intervals)` trains the first `number` networks, and tells where
+        they are at the end of each interval, and every few seconds in between.
+      begun: `begun(networks)` gives the shapes of what these networks carry, their sums and what
+        their evaluations leave behind, without computing any.
+    """
+
+    run: Callable[[Any, int, list[Interval]], Generator[Reached]]
+    begun: Callable[[Any], tuple[Training, Metrics, Any]]
 
 
 def held(
@@ -79,7 +88,7 @@ def held(
         carry = training, _sums(family, protocol, network, examples), _fixed(network)
         return carry, _watched(evaluation, network, carry)
 
-    begin_all = populate(begin_one, plan, seldom=True)
+    begin_all = populate(begin_one, plan, compile_fast=True)
     train_one = _train_one(family, criterion, protocol, lambda examples, first: examples)
     train_all = _in_parts(populate(train_one, plan, donate=True), ledger)
 
@@ -95,7 +104,8 @@ def held(
                 watched = evaluated.watched
             yield Reached(interval.stop, carry[0], carry[1], watched, evaluated)
 
-    return segments
+    step = np.int32(0)
+    return Segments(segments, _begun(lambda network: begin_one(network, examples, step)))
 
 
 def streamed(
@@ -139,7 +149,7 @@ def streamed(
         carry = training, _sums(family, protocol, network, sample), _fixed(network)
         return carry, _watched(evaluation, network, carry)
 
-    begin_all = populate(begin_one, plan, seldom=True)
+    begin_all = populate(begin_one, plan, compile_fast=True)
     train_one = _train_one(family, criterion, protocol, Fed)
     train_all = _in_parts(populate(train_one, plan, donate=True, fed=1), ledger)
     # Not populated: readers may ask from their own threads, and of several processes not all at
@@ -174,7 +184,15 @@ def streamed(
                     watched = evaluated.watched
                 yield Reached(interval.stop, carry[0], carry[1], watched, evaluated)
 
-    return segments
+    return Segments(segments, _begun(begin_one))
+
+
+def _begun(begin_one: Callable[..., Any]) -> Callable[[Any], tuple[Training, Metrics, Any]]:
+    def begun(networks: Any) -> tuple[Training, Metrics, Any]:
+        (training, sums, _), watched = jax.eval_shape(jax.vmap(begin_one), networks)
+        return training, sums, watched
+
+    return begun
 
 
 def _in_parts(train_all: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
