@@ -50,9 +50,9 @@ def emptied(problem: Problem, names: Sequence[str]) -> xarray.DataArray:
     rows = jax.tree.map(lambda leaf: leaf[_tiled(config.replicates)], (keys, examples))
     kept = np.repeat(np.array([size // c for c in COMPRESSIONS], np.int32), config.replicates)
     counted = [
-        over(populate(_count(name, learner, dense), problem.plan, seldom=True), _size(problem))(
-            (*rows, kept)
-        )
+        over(
+            populate(_count(name, learner, dense), problem.plan, compile_fast=True), _size(problem)
+        )((*rows, kept))
         for name in names
     ]
     shape = len(names), len(COMPRESSIONS), config.replicates

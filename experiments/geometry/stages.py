@@ -84,7 +84,7 @@ def _reinitialised(problem: Any, result: Result, places: Sequence[Place]) -> lis
         state = learner.init(derive(key, "reinit", level))
         return state.params, state.model_state
 
-    run = populate(init, plan, seldom=True)
+    run = populate(init, plan, compile_fast=True)
     levels = np.array([level for _, level, _ in places], np.int32)
     own = keys[np.array([replicate for *_, replicate in places])], levels
     size = plan.padded(plan.chunk or plan.devices)

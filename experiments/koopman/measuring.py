@@ -76,7 +76,7 @@ def _at(problem: Problem, time: int) -> tuple[np.ndarray, np.ndarray]:
     config = problem.config
     koopman = criteria.koopman_magnitude(snapshots=config.snapshots, every=config.every)
     trained = _train(problem, koopman, time)
-    compare = populate(_compare(problem, koopman), problem.plan, seldom=True)
+    compare = populate(_compare(problem, koopman), problem.plan, compile_fast=True)
     keys = replicate_keys(jax.random.key(config.seed), config.replicates)
     network = trained.training.learner, trained.training.observed, keys
     size = problem.plan.padded(config.replicates)

@@ -74,7 +74,7 @@ def _null(problem: Problem, result: Result, name: str) -> np.ndarray:
 
     keys = replicate_keys(jax.random.key(problem.config.seed), number)
     keys = jax.vmap(lambda key: derive(key, "null", name))(keys)
-    run = populate(one, problem.plan, seldom=True)
+    run = populate(one, problem.plan, compile_fast=True)
     piece = problem.plan.padded(problem.plan.devices)
     made = over(lambda networks, number: run(networks, number=number), piece)((keys, initial))
     repeated = jax.tree.map(lambda leaf: np.repeat(leaf[:, None], result.levels, axis=1), initial)

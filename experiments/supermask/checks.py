@@ -47,7 +47,7 @@ def accuracy(problem: Problem, result: Result, variants: dict[str, Variant]) -> 
     own = jax.tree.map(lambda *values: np.array(values, np.float32), *given)
     rows = (record.params, record.model_state, own, keys[np.array(record.replicates)])
     size = problem.plan.padded(number)
-    check = over(populate(_check(problem), problem.plan, seldom=True), size)
+    check = over(populate(_check(problem), problem.plan, compile_fast=True), size)
     found = np.asarray(check(rows))
     return found.reshape(len(variants), number, len(CONTROLS)).transpose(0, 2, 1)
 

@@ -64,7 +64,7 @@ def _untrained_shares(problem: Problem, result: Result) -> np.ndarray:
         return untrained_masks(key, params, dense, *choices)
 
     size = problem.plan.padded(result.replicates)
-    kept = over(populate(one, problem.plan, seldom=True), size)(initial)
+    kept = over(populate(one, problem.plan, compile_fast=True), size)(initial)
     rows = [
         [_shares_of(initial, kept, replicate, level) for level in range(result.levels)]
         for replicate in range(result.replicates)

@@ -110,7 +110,7 @@ class Setup(NamedTuple):
 
     def over(self, function: Callable[[Any], Any], size: int) -> Callable[[Any], Any]:
         """Makes a function of one network one of any number of them, on the host."""
-        return over(populate(function, self.plan, seldom=True), size, self.ledger.note)
+        return over(populate(function, self.plan, compile_fast=True), size, self.ledger.note)
 
     def template(self) -> Template:
         """Gives the shapes of one network, without computing any."""

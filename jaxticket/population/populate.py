@@ -22,7 +22,7 @@ def populate(
     *,
     donate: bool = False,
     fed: int = 0,
-    seldom: bool = False,
+    compile_fast: bool = False,
 ) -> Callable[..., Any]:
     """Makes a function of one network a compiled function of a population.
 
@@ -31,8 +31,8 @@ def populate(
       plan: how it runs.
       donate: whether the networks' buffers may be reused for the outputs.
       fed: how many arguments after the networks are theirs one by one too; never donated.
-      seldom: whether it runs so seldom that compiling it fast matters more than running it
-        fast. The results are the same.
+      compile_fast: whether it runs so seldom that compiling it fast matters more than running it
+        fast. Sums may then differ in their last bit.
 
     Returns:
       `run(networks, *fed, *shared, number=None)`: each leaf of `networks`, of what is fed and of
@@ -66,7 +66,7 @@ def populate(
     # So that profiles and JAX's own messages tell one program from another.
     over_all.__name__ = getattr(function, "__name__", "population")
     jitted = jax.jit(over_all, donate_argnums=(1,) if donate else ())
-    return functools.partial(_run, Programs(jitted, plan, 2 + fed, seldom), plan, fed)
+    return functools.partial(_run, Programs(jitted, plan, 2 + fed, compile_fast), plan, fed)
 
 
 def one_by_one(

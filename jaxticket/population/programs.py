@@ -1,5 +1,6 @@
 """Compiled programs of a function, one for each shape of its arguments, none too large to run."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,9 +11,12 @@ from jaxticket.population import hosts
 from jaxticket.population.memory import MemoryLimitError, check_fits, is_out_of_memory
 from jaxticket.population.plan import Plan
 
-# LLVM's first level: half the time to compile random initialisations, the same bits, and the
-# same speed (docs/performance.md).
-_COMPILED_FAST: dict[str, Any] = {"xla_backend_optimization_level": 1}
+# LLVM's first level and XLA's older emitters: half the time to compile random initialisations, at
+# the same speed (docs/performance.md). Training would take twice as long under the second.
+_COMPILED_FAST: dict[str, Any] = {
+    "xla_backend_optimization_level": 1,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
 class Programs:
@@ -25,20 +29,20 @@ class Programs:
       ([0, 2, 4], 1)
     """
 
-    def __init__(self, jitted: Any, plan: Plan, own: int = 2, seldom: bool = False) -> None:
+    def __init__(self, jitted: Any, plan: Plan, own: int = 2, compile_fast: bool = False) -> None:
         """Compiles nothing yet.
 
         Args:
           jitted: from `jax.jit`; its first argument is the number of networks.
           plan: how the population runs.
           own: how many of its first arguments are not shared by all networks.
-          seldom: whether to compile fast rather than for speed.
+          compile_fast: whether to compile fast rather than for speed.
         """
         self._jitted = jitted
         self._plan = plan
         self._own = own
-        here = seldom and jax.default_backend() == "cpu"
-        self._options = _COMPILED_FAST if here else None
+        here = compile_fast and jax.default_backend() == "cpu"
+        self._options = _compiled_fast() if here else None
         self.compiled: dict[Any, jax.stages.Compiled] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -77,3 +81,19 @@ class Programs:
                 ) from error
             half = self._plan.padded(networks // 2) if networks > self._plan.devices else 0
             raise MemoryLimitError(f"{networks} networks ran out of memory", half) from error
+
+
+@functools.cache
+def _compiled_fast() -> dict[str, Any]:
+    """Gives the options that this XLA has; it forgets them from one version to the next."""
+    lowered = jax.jit(lambda: 0).lower()
+    known = {}
+    for name, value in _COMPILED_FAST.items():
+        try:
+            lowered.compile({name: value})
+        except jax.errors.JaxRuntimeError as error:
+            if "No such compile option" not in str(error):
+                raise
+        else:
+            known[name] = value
+    return known

@@ -116,7 +116,7 @@ def transfer(
     )
     size = _size(plan, target, len(names))
     start_all = over(
-        populate(_start_one(family, arms, renewed), plan, seldom=True), size, ledger.note
+        populate(_start_one(family, arms, renewed), plan, compile_fast=True), size, ledger.note
     )
 
     def one_part(chosen: tuple[Transfer, ...]) -> Transferred:
