@@ -1,8 +1,8 @@
 """Networks in the middle of their training, kept now and then so that a kill costs little.
 
-What is kept names the networks that it belongs to by a digest of all that they began with, so it
-is never taken for others: after another start, another plan or another version it is ignored, and
-the networks train from their beginning.
+What is kept names the networks that it belongs to by a digest of all that they began with and of
+the protocol, so it is never taken for others: after another start it is ignored, and the networks
+train from their beginning. Learner, data and plan are not in the digest: one keeper is for one.
 """
 
 import hashlib

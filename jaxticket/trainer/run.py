@@ -55,8 +55,8 @@ def trainer(
       resident_share: the share of a device's memory that the splits may take.
       ledger: counts seconds and steps.
       keeper: keeps networks that are partway, every `keep_every` seconds and where
-        `on_segment` raises; a later process that is given the same networks goes on from there,
-        to the same results. `None` keeps nothing.
+        `on_segment` raises; a later process that is given the same networks, learner, data and
+        plan goes on from there, to the same results. `None` keeps nothing.
       keep_every: seconds.
 
     Returns:

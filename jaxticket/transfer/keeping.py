@@ -64,8 +64,8 @@ def beside(parts: Sequence[Transferred]) -> Transferred:
 class Finished:
     """Keeps finished transfers, and is the keeper of those in training, in one file.
 
-    Both are found by a digest of what they began with: what another start, plan or version
-    would make is never taken for them.
+    Both are found by a digest of what they began with and of how long they train: what another
+    start would make is never taken for them. Learner, data and plan are not in it.
     """
 
     def __init__(self, keeper: Keeper | None, training: Any) -> None:
